@@ -1,0 +1,55 @@
+"""How a child is trained: optimizer, learning-rate schedule, batch normalisation."""
+
+from math import ceil
+
+from rlnas.children.backend import keras
+from rlnas.config import RecipeConfig
+
+_STALE = 0.05
+"""Weight of batch normalisation's starting values after one epoch (chosen)."""
+
+
+def steps_per_epoch(recipe: RecipeConfig, examples: int) -> int:
+    """Return the number of optimizer steps of one epoch."""
+    return ceil(examples / recipe.batch_size)
+
+
+def batch_norm_momentum(recipe: RecipeConfig, examples: int) -> float:
+    """Return a momentum with which the moving statistics are true after one epoch.
+
+    With Keras's default of 0.99 the starting values still weigh a lot after brief
+    training, and validation accuracy is worthless. With momentum m they weigh m**s
+    after s steps; m is chosen so that this is 0.05 after one epoch, and at most 0.99.
+
+    Args:
+        recipe: How the child is trained.
+        examples: Number of training examples.
+    """
+    return float(min(0.99, _STALE ** (1 / steps_per_epoch(recipe, examples))))
+
+
+def make_optimizer(recipe: RecipeConfig, examples: int) -> keras.optimizers.Optimizer:
+    """Return the optimizer of a recipe with its learning-rate schedule.
+
+    Args:
+        recipe: How the child is trained.
+        examples: Number of training examples.
+    """
+    rate: float | keras.optimizers.schedules.LearningRateSchedule = recipe.learning_rate
+    if recipe.schedule == "cosine":
+        steps = recipe.epochs * steps_per_epoch(recipe, examples)
+        rate = keras.optimizers.schedules.CosineDecay(recipe.learning_rate, steps)
+    optimizers = keras.optimizers
+    match recipe.optimizer:
+        case "adam":
+            return optimizers.Adam(rate)
+        case "adamw":
+            return optimizers.AdamW(rate)
+        case "rmsprop":
+            return optimizers.RMSprop(rate)
+        case "momentum":
+            return optimizers.SGD(rate, momentum=0.9)
+        case "nesterov":
+            return optimizers.SGD(rate, momentum=0.9, nesterov=True)
+        case _:
+            return optimizers.SGD(rate)

@@ -1,0 +1,39 @@
+"""The config tree, its flags and YAML, and the names a user can choose from."""
+
+from rlnas.config.flags import Flag, config_flags
+from rlnas.config.names import CONTROLLERS, DATASETS, OPTIMIZERS, PRESETS, SCHEDULES, SPACES
+from rlnas.config.reading import default_root, dump_config, make_config, read_config, with_flags
+from rlnas.config.schema import (
+    BudgetConfig,
+    ControllerConfig,
+    DataConfig,
+    FinalConfig,
+    ObjectiveConfig,
+    RecipeConfig,
+    SearchConfig,
+    SpaceConfig,
+)
+
+__all__ = [
+    "CONTROLLERS",
+    "DATASETS",
+    "OPTIMIZERS",
+    "PRESETS",
+    "SCHEDULES",
+    "SPACES",
+    "BudgetConfig",
+    "ControllerConfig",
+    "DataConfig",
+    "FinalConfig",
+    "Flag",
+    "ObjectiveConfig",
+    "RecipeConfig",
+    "SearchConfig",
+    "SpaceConfig",
+    "config_flags",
+    "default_root",
+    "dump_config",
+    "make_config",
+    "read_config",
+    "with_flags",
+]

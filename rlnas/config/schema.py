@@ -1,0 +1,234 @@
+"""One tree of records for all that can be set: flags, YAML files and docs come from it.
+
+Each field's description is the help of its flag and ends with the source of its
+default: a paper, a measurement in ``benchmarks/`` or the word "chosen". A field's
+flag is its name with dashes unless ``flag=`` gives another.
+"""
+
+import re
+from typing import Annotated, Any
+
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    FiniteFloat,
+    PositiveInt,
+    field_validator,
+)
+
+from rlnas.config.names import CONTROLLERS, DATASETS, OPTIMIZERS, PRESETS, SCHEDULES, SPACES
+from rlnas.errors import unknown_name
+
+_UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+
+
+def _seconds(value: Any) -> Any:
+    """Read ``90``, ``90s``, ``20m`` or ``1h30m`` as seconds."""
+    if not isinstance(value, str) or re.fullmatch(r"[\d.]+", value):
+        return value
+    parts = re.findall(r"([\d.]+)([smhd])", value)
+    if not parts or "".join(number + unit for number, unit in parts) != value:
+        raise ValueError('a time such as "90s", "20m" or "1h30m"')
+    return sum(float(number) * _UNITS[unit] for number, unit in parts)
+
+
+def _known(what: str, names: tuple[str, ...]) -> Any:
+    def check(value: str) -> str:
+        if value not in names:
+            raise ValueError(unknown_name(what, value, names))
+        return value
+
+    return check
+
+
+def option(default: Any, text: str, *, flag: str | None = None, **limits: Any) -> Any:
+    """Return a field of the config: its default, what it means and its flag.
+
+    Args:
+        default: The default.
+        text: What the field means, and where its default comes from.
+        flag: The flag, if it is not the field's name with dashes; "" for none.
+        limits: Limits such as ``ge=1``, as pydantic's ``Field`` takes them.
+    """
+    extra = {} if flag is None else {"flag": flag}
+    return Field(default=default, description=text, json_schema_extra=extra, **limits)
+
+
+class Record(BaseModel):
+    """A part of the config: unknown fields are refused, nothing changes once read."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True)
+
+
+class DataConfig(Record):
+    """The data set and its parts."""
+
+    dataset: str = option(
+        "digits",
+        f"A known data set ({', '.join(DATASETS)}), a .npz file, or a folder with one folder of "
+        "images per class. Default: digits, which is built in (chosen).",
+    )
+    validation: float = option(
+        0.15,
+        "Share of the training data kept aside to validate on (chosen).",
+        gt=0,
+        lt=1,
+    )
+    test: float = option(
+        0.2,
+        "Share kept aside as test data where the data set has none of its own (chosen).",
+        flag="--test-share",
+        gt=0,
+        lt=1,
+    )
+    train_samples: PositiveInt | None = option(
+        None, "Search on this many examples, a stratified part. Default: all (chosen)."
+    )
+    final_samples: PositiveInt | None = option(
+        None, "Retrain on this many examples, a stratified part. Default: all (chosen)."
+    )
+
+
+class SpaceConfig(Record):
+    """The grammar of architectures."""
+
+    name: Annotated[str, BeforeValidator(_known("space", SPACES))] = option(
+        "image", "The kind of space (image).", flag="--space"
+    )
+    max_layers: int = option(10, "Most layers of a child (chosen).", ge=1, le=100)
+    max_params: PositiveInt = option(1_000_000, "Most parameters of a child (chosen).")
+    max_flops: PositiveInt | None = option(
+        None,
+        "Most FLOPs of a child for one example. Default: twice the reference child's (chosen).",
+    )
+    choices: dict[str, list[Any]] = option(
+        {},
+        "Choices by decision that replace the space's own, for example "
+        '{"conv.filters": [8, 16]} (only in YAML).',
+        flag="",
+    )
+
+
+class ControllerConfig(Record):
+    """Who proposes architectures, and how it learns."""
+
+    name: Annotated[str, BeforeValidator(_known("controller", CONTROLLERS))] = option(
+        "reinforce",
+        "Who proposes: reinforce (an LSTM trained by policy gradient) or random.",
+        flag="--controller",
+    )
+    preset: Annotated[str, BeforeValidator(_known("preset", PRESETS))] = option(
+        "default",
+        "Settings of reinforce: default (learns within 100 trials, see benchmarks/learning.py) "
+        "or zoph (as published by Zoph & Le 2016).",
+    )
+    learning_rate: FiniteFloat | None = option(
+        None,
+        "Learning rate of the controller's Adam. Default: the preset's.",
+        flag="--controller-learning-rate",
+        gt=0,
+    )
+    batch_size: PositiveInt | None = option(
+        None,
+        "Trials per update of the controller. Default: the preset's.",
+        flag="--controller-batch-size",
+    )
+    entropy: FiniteFloat | None = option(
+        None,
+        "Weight of the entropy bonus. Default: the preset's.",
+        flag="--entropy",
+        ge=0,
+    )
+    baseline_decay: FiniteFloat | None = option(
+        None,
+        "Decay of the moving average that is the baseline. Default: the preset's.",
+        ge=0,
+        lt=1,
+    )
+
+
+class RecipeConfig(Record):
+    """How a child is trained."""
+
+    epochs: PositiveInt = option(5, "Epochs of a child in the search (chosen).")
+    batch_size: PositiveInt = option(64, "Batch size of a child (chosen).")
+    optimizer: Annotated[str, BeforeValidator(_known("optimizer", OPTIMIZERS))] = option(
+        "adam", f"Optimizer of a child: {', '.join(OPTIMIZERS)} (chosen)."
+    )
+    learning_rate: FiniteFloat = option(0.002, "Learning rate of a child (chosen).", gt=0)
+    schedule: Annotated[str, BeforeValidator(_known("schedule", SCHEDULES))] = option(
+        "cosine",
+        "Learning-rate schedule: cosine (down to 0 at the last step, Loshchilov & Hutter 2017) "
+        "or fixed.",
+    )
+
+
+class ObjectiveConfig(Record):
+    """How metrics become the reward."""
+
+    last_epochs: PositiveInt = option(
+        5, "The reward is the best validation accuracy of this many last epochs (Zoph & Le 2016)."
+    )
+    exponent: FiniteFloat = option(
+        1.0,
+        "Power to which that accuracy is raised (Zoph & Le 2016 took 3; 1 is chosen).",
+        flag="--reward-exponent",
+        gt=0,
+    )
+
+
+class BudgetConfig(Record):
+    """When the search ends: at the first limit that is reached."""
+
+    trials: PositiveInt = option(40, "Different architectures to train (chosen).")
+    time_limit: Annotated[FiniteFloat | None, BeforeValidator(_seconds)] = option(
+        None,
+        "Wall-clock time of the search, for example 90s, 20m or 1h30m; the retraining comes on "
+        "top. Default: none.",
+        gt=0,
+    )
+
+
+class FinalConfig(Record):
+    """The retraining at the end."""
+
+    top_k: PositiveInt = option(3, "How many of the best are trained longer at the end (chosen).")
+    epochs: PositiveInt = option(
+        30, "Epochs of that longer training (chosen).", flag="--final-epochs"
+    )
+
+
+class SearchConfig(Record):
+    """All that defines a search."""
+
+    name: str | None = option(
+        None, "Name of the run, a folder below the root. Default: data set, controller and number."
+    )
+    seed: int = option(0, "Seed that all other seeds come from.", ge=0, lt=2**31)
+    threads: PositiveInt | None = option(
+        None, "Threads a child is trained with. Default: as many as there are cores."
+    )
+    baseline: str | None = option(
+        None,
+        "A Keras model of your own (.keras, or .json of its architecture), trained by the same "
+        "protocol and shown beside the best.",
+    )
+    data: DataConfig = DataConfig()
+    space: SpaceConfig = SpaceConfig()
+    controller: ControllerConfig = ControllerConfig()
+    recipe: RecipeConfig = RecipeConfig()
+    objective: ObjectiveConfig = ObjectiveConfig()
+    budget: BudgetConfig = BudgetConfig()
+    final: FinalConfig = FinalConfig()
+
+    @field_validator("name")
+    @classmethod
+    def _plain_name(cls, name: str | None) -> str | None:
+        if name is not None and not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}", name):
+            raise ValueError(
+                "a name of up to 100 letters, digits, dots, dashes and underscores, "
+                "beginning with a letter or digit"
+            )
+        return name

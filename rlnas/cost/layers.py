@@ -1,0 +1,132 @@
+"""The layers an architecture is made of, as plain records.
+
+They are the common language of the spaces (which write them), the cost model
+(which weighs them), the decoder (which turns them into Keras layers) and the
+diagrams. The order of the fields is the order in which a controller decides them.
+"""
+
+from dataclasses import asdict, dataclass, fields
+from typing import Any, ClassVar
+
+from rlnas.errors import SpaceError
+
+
+@dataclass(frozen=True, slots=True)
+class Conv:
+    """Convolution with "same" padding, batch normalisation if asked for, then the activation."""
+
+    kind: ClassVar[str] = "conv"
+    filters: int
+    kernel: int
+    stride: int
+    activation: str
+    batch_norm: bool
+
+
+@dataclass(frozen=True, slots=True)
+class SeparableConv:
+    """Depthwise-separable convolution, otherwise as `Conv`."""
+
+    kind: ClassVar[str] = "sepconv"
+    filters: int
+    kernel: int
+    stride: int
+    activation: str
+    batch_norm: bool
+
+
+@dataclass(frozen=True, slots=True)
+class MaxPool:
+    """Max pooling over ``size`` by ``size`` pixels, stride 2, "same" padding."""
+
+    kind: ClassVar[str] = "maxpool"
+    size: int
+
+
+@dataclass(frozen=True, slots=True)
+class AveragePool:
+    """Average pooling over ``size`` by ``size`` pixels, stride 2, "same" padding."""
+
+    kind: ClassVar[str] = "avgpool"
+    size: int
+
+
+@dataclass(frozen=True, slots=True)
+class Dropout:
+    """Dropout with the given rate, 0 <= rate < 1."""
+
+    kind: ClassVar[str] = "dropout"
+    rate: float
+
+
+@dataclass(frozen=True, slots=True)
+class Flatten:
+    """All pixels and channels become one vector."""
+
+    kind: ClassVar[str] = "flatten"
+
+
+@dataclass(frozen=True, slots=True)
+class GlobalPool:
+    """The mean of each channel over all pixels."""
+
+    kind: ClassVar[str] = "globalpool"
+
+
+@dataclass(frozen=True, slots=True)
+class Dense:
+    """Fully connected layer with its activation."""
+
+    kind: ClassVar[str] = "dense"
+    units: int
+    activation: str
+
+
+Layer = Conv | SeparableConv | MaxPool | AveragePool | Dropout | Flatten | GlobalPool | Dense
+
+LAYER_TYPES: dict[str, type[Layer]] = {
+    layer.kind: layer
+    for layer in (Conv, SeparableConv, MaxPool, AveragePool, Dropout, Flatten, GlobalPool, Dense)
+}
+
+
+def layer_to_json(layer: Layer) -> dict[str, Any]:
+    """Return a layer as JSON, for example ``{"type": "dropout", "rate": 0.2}``."""
+    return {"type": layer.kind, **asdict(layer)}
+
+
+def layer_from_json(record: dict[str, Any]) -> Layer:
+    """Return the layer that `layer_to_json` wrote.
+
+    Raises:
+        SpaceError: The type or a field of it is unknown or missing.
+    """
+    options = dict(record)
+    kind = options.pop("type", None)
+    layer_type = LAYER_TYPES.get(str(kind))
+    if layer_type is None:
+        raise SpaceError(f"unknown layer type {kind!r}: expected one of {', '.join(LAYER_TYPES)}")
+    expected = [field.name for field in fields(layer_type)]
+    if sorted(options) != sorted(expected):
+        raise SpaceError(
+            f"layer {kind!r} needs exactly the fields {expected}, got {sorted(options)}"
+        )
+    return layer_type(**options)
+
+
+def describe(layer: Layer) -> str:
+    """Return a layer in one short phrase, for example ``conv 32 3x3 relu bn``."""
+    match layer:
+        case Conv() | SeparableConv():
+            stride = f" /{layer.stride}" if layer.stride > 1 else ""
+            norm = " bn" if layer.batch_norm else ""
+            size = f"{layer.kernel}x{layer.kernel}"
+            return f"{layer.kind} {layer.filters} {size}{stride} {layer.activation}{norm}"
+        case MaxPool() | AveragePool():
+            return f"{layer.kind} {layer.size}x{layer.size}"
+        case Dropout():
+            return f"dropout {layer.rate:g}"
+        case Dense():
+            return f"dense {layer.units} {layer.activation}"
+        case _:
+            return layer.kind

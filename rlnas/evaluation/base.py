@@ -1,0 +1,165 @@
+"""What evaluates architectures, and what carries the work out.
+
+An evaluator turns one architecture into metrics, or into a failure as a value. An
+executor takes jobs and hands back results as they finish, in any order.
+"""
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from rlnas.config import RecipeConfig
+from rlnas.objectives import Failure, Metrics
+from rlnas.spaces import Architecture
+
+Outcome = Metrics | Failure
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """One child to train.
+
+    Attributes:
+        id: Number by which the caller knows the job again.
+        key: Canonical key of the architecture.
+        architecture: The network.
+        recipe: How it is trained.
+        seed: Seed of all randomness of the child.
+        folder: Where the trained weights go as ``model.weights.h5``; None to drop them.
+    """
+
+    id: int
+    key: str
+    architecture: Architecture
+    recipe: RecipeConfig
+    seed: int
+    folder: Path | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What became of a job.
+
+    Attributes:
+        job: The job.
+        outcome: Metrics, or why there are none.
+        repeated: Whether the outcome was known already and nothing was trained.
+    """
+
+    job: Job
+    outcome: Outcome
+    repeated: bool = False
+
+
+class Evaluator(Protocol):
+    """Turns an architecture into metrics."""
+
+    def evaluate(
+        self,
+        architecture: Architecture,
+        recipe: RecipeConfig,
+        seed: int,
+        folder: Path | None = None,
+    ) -> Outcome:
+        """Build and train the child; the same arguments give the same outcome.
+
+        Args:
+            architecture: The network.
+            recipe: How it is trained.
+            seed: Seed of all randomness.
+            folder: Where the trained weights go as ``model.weights.h5``; None to drop them.
+
+        Returns:
+            Metrics, or a `Failure` with its reason: a bad child raises nothing.
+        """
+
+
+class Executor(Protocol):
+    """Carries jobs out, here or elsewhere, one or many at a time."""
+
+    def submit(self, job: Job) -> None:
+        """Take a job; it starts now or later."""
+
+    def completed(self) -> list[Result]:
+        """Return what has finished since the last call.
+
+        Waits for at least one result while a job is under way, and returns an empty
+        list when none is.
+        """
+
+    def close(self) -> None:
+        """Free all that the executor holds; jobs under way are dropped."""
+
+
+class InlineExecutor:
+    """Trains each child in this process, one after the other, when a result is asked for."""
+
+    def __init__(self, evaluator: Evaluator) -> None:
+        """Take the evaluator that trains the children."""
+        self._evaluator = evaluator
+        self._waiting: list[Job] = []
+
+    def submit(self, job: Job) -> None:
+        """Put a job at the end of the queue."""
+        self._waiting.append(job)
+
+    def completed(self) -> list[Result]:
+        """Train the first child of the queue and return its result."""
+        if not self._waiting:
+            return []
+        job = self._waiting.pop(0)
+        outcome = self._evaluator.evaluate(job.architecture, job.recipe, job.seed, job.folder)
+        return [Result(job, outcome)]
+
+    def close(self) -> None:
+        """Drop the queue."""
+        self._waiting.clear()
+
+
+class CachedExecutor:
+    """Answers keys whose outcome is known at once, and passes on the rest.
+
+    Args:
+        executor: Who trains what is not known.
+        known: Returns the outcome of a canonical key, or None.
+    """
+
+    def __init__(self, executor: Executor, known: Callable[[str], Outcome | None]) -> None:
+        """See the class."""
+        self._executor = executor
+        self._known = known
+        self._answered: list[Result] = []
+
+    def submit(self, job: Job) -> None:
+        """Answer the job from what is known, or pass it on."""
+        outcome = self._known(job.key)
+        if outcome is None:
+            self._executor.submit(job)
+        else:
+            self._answered.append(Result(job, outcome, repeated=True))
+
+    def completed(self) -> list[Result]:
+        """Return known answers first, then what the other executor has finished."""
+        if self._answered:
+            answered, self._answered = self._answered, []
+            return answered
+        return self._executor.completed()
+
+    def close(self) -> None:
+        """Close the other executor too."""
+        self._answered.clear()
+        self._executor.close()
+
+
+def child_seed(run_seed: int, key: str, repeat: int = 0) -> int:
+    """Return the seed of a child, 0 <= seed < 2**31, from the run's seed and the trial key.
+
+    Args:
+        run_seed: Seed of the run.
+        key: Canonical key of the architecture.
+        repeat: 0 in the search; another number gives an independent training.
+    """
+    digest = hashlib.sha256(f"{run_seed}/{repeat}/{key}".encode()).digest()
+    return int.from_bytes(digest[:4], "big") >> 1

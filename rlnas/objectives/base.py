@@ -1,0 +1,86 @@
+"""What an evaluation gives back, and the number the controller learns from."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True)
+class Metrics:
+    """What was measured on one trained child.
+
+    Attributes:
+        val_accuracy: Share of the validation part classified correctly, after each epoch.
+        val_loss: Cross-entropy on the validation part, after each epoch, in nats.
+        loss: Cross-entropy on the training part, mean of each epoch, in nats.
+        params: Number of weights, those that are not trained included.
+        flops: Floating point operations of one forward pass of one example.
+        seconds: Wall-clock time of building and training, in seconds.
+        peak_memory: Largest memory of the process, or of the GPU, meanwhile, in MB.
+        extra: Further figures by name, from a user's own evaluator.
+    """
+
+    val_accuracy: tuple[float, ...]
+    val_loss: tuple[float, ...] = ()
+    loss: tuple[float, ...] = ()
+    params: int = 0
+    flops: int = 0
+    seconds: float = 0.0
+    peak_memory: float = 0.0
+    extra: dict[str, float] = field(default_factory=dict)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the metrics as JSON."""
+        return asdict(self)
+
+    def lasting(self) -> dict[str, Any]:
+        """Return what the same seed gives again: all but the seconds and the memory."""
+        record = self.to_json()
+        del record["seconds"], record["peak_memory"]
+        return record
+
+    @classmethod
+    def from_json(cls, record: Mapping[str, Any]) -> "Metrics":
+        """Return the metrics that `to_json` wrote."""
+        return cls(
+            **{
+                name: tuple(value) if isinstance(value, list) else value
+                for name, value in record.items()
+            }
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """A child that could not be trained: an observation, never the end of a search.
+
+    Attributes:
+        reason: What happened, in one sentence.
+    """
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Objective:
+    """The reward of Zoph & Le 2016: the best validation accuracy of the last epochs, to a power.
+
+    Attributes:
+        last_epochs: How many of the last epochs count (they took 5).
+        exponent: Power to which the accuracy is raised (they took 3; 1 keeps its unit).
+    """
+
+    last_epochs: int = 5
+    exponent: float = 1.0
+
+    def reward(self, metrics: Metrics) -> float:
+        """Return the reward of a child, a number from 0 to 1."""
+        return self.accuracy(metrics) ** self.exponent
+
+    def accuracy(self, metrics: Metrics) -> float:
+        """Return the best validation accuracy of the last epochs."""
+        last = [
+            value for value in metrics.val_accuracy[-self.last_epochs :] if math.isfinite(value)
+        ]
+        return float(max(last, default=0.0))
