@@ -16,6 +16,8 @@ A sentence says what was expected, what came and what to do.
 import difflib
 from collections.abc import Iterable
 
+_LISTED = 20
+
 
 class RlnasError(Exception):
     """Base of all errors that rlnas raises on purpose."""
@@ -67,9 +69,13 @@ def unknown_name(what: str, name: str, known: Iterable[str]) -> str:
     Args:
         what: What was named, for example ``"controller"``.
         name: The name that came.
-        known: All names that would have been right.
+        known: All names that would have been right; the sentence lists up to 20 of them.
     """
     names = sorted(known)
-    nearest = difflib.get_close_matches(name, names, n=3, cutoff=0.5)
+    plain = {each.lower(): each for each in names}
+    nearest = [
+        plain[each] for each in difflib.get_close_matches(name.lower(), plain, n=3, cutoff=0.5)
+    ]
     hint = f"did you mean {' or '.join(nearest)}? " if nearest else ""
-    return f"unknown {what} {name!r}: {hint}known are {', '.join(names)}"
+    rest = f" and {len(names) - _LISTED} more" if len(names) > _LISTED else ""
+    return f"unknown {what} {name!r}: {hint}known are {', '.join(names[:_LISTED])}{rest}"

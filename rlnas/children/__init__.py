@@ -1,1 +1,1 @@
-"""To be written."""
+"""From tokens to trained Keras models: decoder, recipes, training and data sets."""

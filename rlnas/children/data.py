@@ -1,12 +1,16 @@
 """The record of a data set, ready for training."""
 
-from dataclasses import dataclass
+import hashlib
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from rlnas.errors import DataError
+
 Array = npt.NDArray[Any]
+Labels = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,8 +19,8 @@ class Data:
 
     Attributes:
         name: Name of the data set, or the path it came from.
-        x_train: Examples to train on, ``(n, height, width, channels)``, without those of
-            the validation part.
+        x_train: Examples to train on, ``(n, height, width, channels)``, uint8 or float32,
+            without those of the validation part.
         y_train: Their classes, int64[n], 0..classes-1.
         x_val: Examples to validate on.
         y_val: Their classes.
@@ -24,16 +28,17 @@ class Data:
         y_test: Their classes.
         class_names: Name of each class.
         scale: Factor that takes raw inputs to about 0..1, the model's `Rescaling`.
-        fingerprint: Sixteen hexadecimal digits that differ when any of the above does.
+        fingerprint: Sixteen hexadecimal digits that differ when any of the above but the
+            name does.
     """
 
     name: str
     x_train: Array
-    y_train: npt.NDArray[np.int64]
+    y_train: Labels
     x_val: Array
-    y_val: npt.NDArray[np.int64]
+    y_val: Labels
     x_test: Array
-    y_test: npt.NDArray[np.int64]
+    y_test: Labels
     class_names: tuple[str, ...]
     scale: float
     fingerprint: str
@@ -47,3 +52,61 @@ class Data:
     def classes(self) -> int:
         """Number of classes."""
         return len(self.class_names)
+
+    def sampled(self, n: int | None, seed: int) -> "Data":
+        """Return the data with at most n training examples, a stratified part.
+
+        The validation part stays whole unless it is larger than n, and is then reduced
+        to n in the same way. The test part is never touched.
+
+        Args:
+            n: Number of examples; None, or as many as there are, for all.
+            seed: Seed of the choice.
+
+        Raises:
+            DataError: n is smaller than the number of classes.
+        """
+        if n is None or n >= max(len(self.y_train), len(self.y_val)):
+            return self
+        if n < self.classes:
+            raise DataError(
+                f"a part of {n} examples cannot hold all {self.classes} classes; ask for at "
+                f"least {self.classes} (--train-samples, --final-samples)"
+            )
+        train, val = _part(self.y_train, n, seed), _part(self.y_val, n, seed)
+        return sealed(
+            replace(
+                self,
+                x_train=self.x_train[train],
+                y_train=self.y_train[train],
+                x_val=self.x_val[val],
+                y_val=self.y_val[val],
+            )
+        )
+
+
+def sealed(data: Data) -> Data:
+    """Return the data with its fingerprint, a SHA-256 over its bytes, shapes and types."""
+    digest = hashlib.sha256(repr((data.class_names, data.scale)).encode())
+    for array in (
+        data.x_train,
+        data.y_train,
+        data.x_val,
+        data.y_val,
+        data.x_test,
+        data.y_test,
+    ):
+        digest.update(f"{array.dtype.str}{array.shape}".encode())
+        digest.update(np.ascontiguousarray(array).data)
+    return replace(data, fingerprint=digest.hexdigest()[:16])
+
+
+def _part(y: Labels, n: int, seed: int) -> Labels:
+    """Return the indices of n examples with the classes in proportion, or of all."""
+    from sklearn.utils import resample
+
+    everything = np.arange(len(y))
+    if n >= len(y):
+        return everything
+    part: Labels = resample(everything, replace=False, n_samples=n, stratify=y, random_state=seed)
+    return part

@@ -1,1 +1,5 @@
-"""To be written."""
+"""The command line: ``rlnas search | resume | list | show | sample | retrain | export``."""
+
+from rlnas.cli.app import main
+
+__all__ = ["main"]

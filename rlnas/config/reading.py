@@ -1,7 +1,9 @@
 """Reading the config from flags and YAML, with one clear sentence for each mistake."""
 
 import os
-from collections.abc import Mapping
+import sys
+import textwrap
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +17,7 @@ from rlnas.errors import ConfigError, unknown_name
 
 _EXPECTED = {
     "int_parsing": "a whole number",
+    "int_parsing_size": "a whole number that a computer can hold",
     "int_type": "a whole number",
     "int_from_float": "a whole number",
     "float_parsing": "a number",
@@ -23,8 +26,11 @@ _EXPECTED = {
     "string_type": "a text",
     "dict_type": "a mapping",
     "model_type": "a mapping",
+    "invalid_key": "a text as its name",
     "list_type": "a list",
 }
+_COMMENT_WIDTH = 90
+_SHOWN = 80
 _BOUNDS = {
     "greater_than": ("gt", "more than"),
     "greater_than_equal": ("ge", "at least"),
@@ -43,7 +49,7 @@ def make_config(values: Mapping[str, Any]) -> SearchConfig:
         ConfigError: A field is unknown or wrong; the sentence names each of them.
     """
     try:
-        return SearchConfig.model_validate(values)
+        return SearchConfig.model_validate(dict(values))
     except ValidationError as error:
         sentences = dict.fromkeys(_sentence(detail) for detail in error.errors())
         raise ConfigError("; ".join(sentences)) from None
@@ -56,11 +62,12 @@ def read_config(path: Path) -> dict[str, Any]:
         ConfigError: The file is missing, unreadable, or not a mapping in YAML.
     """
     try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+        with path.open(encoding="utf-8") as file:
+            values = yaml.load(file, _Loader)
     except OSError as error:
         reason = error.strerror or error
         raise ConfigError(f"cannot read the config {path}: {reason}; check the path") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
         place = " ".join(str(error).split())
         raise ConfigError(f"the config {path} is not valid YAML: {place}") from error
     if values is None:
@@ -95,24 +102,8 @@ def with_flags(values: Mapping[str, Any], flags: Mapping[tuple[str, ...], Any]) 
 
 def dump_config(config: SearchConfig, *, comments: bool = False) -> str:
     """Return the whole config as YAML, if asked for with each field's meaning above it."""
-    text = yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
-    if not comments:
-        return text
-    meanings = {flag.path: flag.text for flag in config_flags()}
-    lines: list[str] = []
-    section: tuple[str, ...] = ()
-    for line in text.splitlines():
-        name = line.strip().split(":")[0]
-        if not line.startswith(" "):
-            section = ()
-        path = (*section, name)
-        if path in meanings:
-            indent = line[: len(line) - len(line.lstrip())]
-            lines.append(f"{indent}# {meanings[path]}")
-        else:
-            section = (name,) if not line.startswith(" ") else section
-        lines.append(line)
-    return "\n".join(lines) + "\n"
+    meanings = {flag.path: flag.text if comments else "" for flag in config_flags()}
+    return "".join(_dumped(config.model_dump(mode="json"), (), meanings))
 
 
 def default_root() -> Path:
@@ -120,24 +111,63 @@ def default_root() -> Path:
     return Path(os.environ.get("RLNAS_ROOT") or "checkpoints")
 
 
+class _Loader(yaml.SafeLoader):
+    """Reads plain YAML, and refuses a name that stands twice in one mapping."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        """Return the mapping of a node."""
+        names = [key for key, _ in node.value if isinstance(key, yaml.ScalarNode)]
+        seen: set[str] = set()
+        for name in names:
+            if name.value in seen:
+                raise yaml.constructor.ConstructorError(
+                    None, None, f"{name.value!r} stands there twice", name.start_mark
+                )
+            seen.add(name.value)
+        return super().construct_mapping(node, deep)
+
+
+def _dumped(
+    tree: Mapping[str, Any], path: tuple[str, ...], meanings: Mapping[tuple[str, ...], str]
+) -> Iterator[str]:
+    indent = "  " * len(path)
+    for name, value in tree.items():
+        meaning = meanings.get((*path, name))
+        if meaning is None:  # a section
+            yield f"{indent}{name}:\n"
+            yield from _dumped(value, (*path, name), meanings)
+            continue
+        yield from (f"{indent}# {line}\n" for line in textwrap.wrap(meaning, _COMMENT_WIDTH))
+        leaf = yaml.safe_dump({name: value}, allow_unicode=True, width=sys.maxsize)
+        yield textwrap.indent(leaf, indent)
+
+
 def _sentence(detail: ErrorDetails) -> str:
-    path = tuple(str(part) for part in detail["loc"])
+    path = tuple(str(part) for part in detail["loc"] if part != "[key]")
     flags = {flag.path: flag for flag in config_flags()}
-    kind, got = detail["type"], detail["input"]
+    kind, got = detail["type"], _shortened(detail["input"])
     if kind == "extra_forbidden":
         siblings = {p[len(path) - 1] for p in flags if p[: len(path) - 1] == path[:-1]}
         where = ".".join(path[:-1]) or "the config"
         return unknown_name(f"field in {where}", path[-1], siblings)
     known = flags.get(path)
     name = ".".join(path) + (f" ({known.flag})" if known and known.flag else "")
+    if kind == "unknown_name":
+        return f"{name}: {detail['msg']}"
+    return f"{name}: expected {_expected(detail)}, got {got}"
+
+
+def _expected(detail: ErrorDetails) -> str:
+    kind, context = detail["type"], detail.get("ctx", {})
     if kind == "value_error":
-        reason = str(detail["ctx"]["error"]) if "ctx" in detail else detail["msg"]
-        return (
-            f"{name}: {reason}"
-            if "unknown" in reason
-            else f"{name}: expected {reason}, got {got!r}"
-        )
+        return str(context["error"])
     if kind in _BOUNDS:
-        limit, words = _BOUNDS[kind]
-        return f"{name}: expected {words} {detail['ctx'][limit]}, got {got!r}"
-    return f"{name}: expected {_EXPECTED.get(kind, detail['msg'])}, got {got!r}"
+        name, words = _BOUNDS[kind]
+        limit = context[name]
+        return f"{words} {limit:g}" if isinstance(limit, float) else f"{words} {limit}"
+    return _EXPECTED.get(kind, detail["msg"])
+
+
+def _shortened(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}..."

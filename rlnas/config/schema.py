@@ -9,38 +9,69 @@ import re
 from typing import Annotated, Any
 
 from pydantic import (
+    AfterValidator,
+    AllowInfNan,
     BaseModel,
     BeforeValidator,
     ConfigDict,
     Field,
-    FiniteFloat,
-    PositiveInt,
+    JsonValue,
     field_validator,
 )
+from pydantic_core import PydanticCustomError
 
 from rlnas.config.names import CONTROLLERS, DATASETS, OPTIMIZERS, PRESETS, SCHEDULES, SPACES
 from rlnas.errors import unknown_name
 
 _UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+_NUMBER = r"[0-9]+(?:\.[0-9]+)?"
+
+
+def _not_bool(expected: str) -> BeforeValidator:
+    """Return a check that refuses true and false, which Python takes for 1 and 0."""
+
+    def check(value: Any) -> Any:
+        if isinstance(value, bool):
+            raise ValueError(expected)
+        return value
+
+    return BeforeValidator(check)
 
 
 def _seconds(value: Any) -> Any:
     """Read ``90``, ``90s``, ``20m`` or ``1h30m`` as seconds."""
-    if not isinstance(value, str) or re.fullmatch(r"[\d.]+", value):
+    if not isinstance(value, str) or re.fullmatch(_NUMBER, value):
         return value
-    parts = re.findall(r"([\d.]+)([smhd])", value)
-    if not parts or "".join(number + unit for number, unit in parts) != value:
+    if not re.fullmatch(rf"({_NUMBER}[smhd])+", value):
         raise ValueError('a time such as "90s", "20m" or "1h30m"')
+    parts = re.findall(rf"({_NUMBER})([smhd])", value)
     return sum(float(number) * _UNITS[unit] for number, unit in parts)
 
 
-def _known(what: str, names: tuple[str, ...]) -> Any:
+def _known(what: str, names: tuple[str, ...]) -> AfterValidator:
+    """Return a check that a text is one of the known names."""
+
     def check(value: str) -> str:
         if value not in names:
-            raise ValueError(unknown_name(what, value, names))
+            # Not a ValueError: the sentence is whole and needs no "expected ..., got ...".
+            raise PydanticCustomError(
+                "unknown_name", "{sentence}", {"sentence": unknown_name(what, value, names)}
+            )
         return value
 
-    return check
+    return AfterValidator(check)
+
+
+def _plain_choices(choices: dict[str, list[Any]]) -> dict[str, list[Any]]:
+    for options in choices.values():
+        if any(type(value) not in (bool, int, float, str) for value in options):
+            raise ValueError("lists of numbers, texts, true or false")
+    return choices
+
+
+Whole = Annotated[int, _not_bool("a whole number")]
+Count = Annotated[int, _not_bool("a whole number"), Field(gt=0)]
+Number = Annotated[float, _not_bool("a number"), AllowInfNan(False)]
 
 
 def option(default: Any, text: str, *, flag: str | None = None, **limits: Any) -> Any:
@@ -52,7 +83,7 @@ def option(default: Any, text: str, *, flag: str | None = None, **limits: Any) -
         flag: The flag, if it is not the field's name with dashes; "" for none.
         limits: Limits such as ``ge=1``, as pydantic's ``Field`` takes them.
     """
-    extra = {} if flag is None else {"flag": flag}
+    extra: dict[str, JsonValue] = {} if flag is None else {"flag": flag}
     return Field(default=default, description=text, json_schema_extra=extra, **limits)
 
 
@@ -70,23 +101,23 @@ class DataConfig(Record):
         f"A known data set ({', '.join(DATASETS)}), a .npz file, or a folder with one folder of "
         "images per class. Default: digits, which is built in (chosen).",
     )
-    validation: float = option(
+    validation: Number = option(
         0.15,
         "Share of the training data kept aside to validate on (chosen).",
         gt=0,
         lt=1,
     )
-    test: float = option(
+    test: Number = option(
         0.2,
         "Share kept aside as test data where the data set has none of its own (chosen).",
         flag="--test-share",
         gt=0,
         lt=1,
     )
-    train_samples: PositiveInt | None = option(
+    train_samples: Count | None = option(
         None, "Search on this many examples, a stratified part. Default: all (chosen)."
     )
-    final_samples: PositiveInt | None = option(
+    final_samples: Count | None = option(
         None, "Retrain on this many examples, a stratified part. Default: all (chosen)."
     )
 
@@ -94,19 +125,19 @@ class DataConfig(Record):
 class SpaceConfig(Record):
     """The grammar of architectures."""
 
-    name: Annotated[str, BeforeValidator(_known("space", SPACES))] = option(
-        "image", "The kind of space (image).", flag="--space"
+    name: Annotated[str, _known("space", SPACES)] = option(
+        "image", "The kind of space, image (chosen).", flag="--space"
     )
-    max_layers: int = option(10, "Most layers of a child (chosen).", ge=1, le=100)
-    max_params: PositiveInt = option(1_000_000, "Most parameters of a child (chosen).")
-    max_flops: PositiveInt | None = option(
+    max_layers: Whole = option(10, "Most layers of a child (chosen).", ge=1, le=100)
+    max_params: Count = option(1_000_000, "Most parameters of a child (chosen).")
+    max_flops: Count | None = option(
         None,
         "Most FLOPs of a child for one example. Default: twice the reference child's (chosen).",
     )
-    choices: dict[str, list[Any]] = option(
+    choices: Annotated[dict[str, list[Any]], AfterValidator(_plain_choices)] = option(
         {},
         "Choices by decision that replace the space's own, for example "
-        '{"conv.filters": [8, 16]} (only in YAML).',
+        '{"conv.filters": [8, 16]}; only in YAML. Default: none.',
         flag="",
     )
 
@@ -114,34 +145,34 @@ class SpaceConfig(Record):
 class ControllerConfig(Record):
     """Who proposes architectures, and how it learns."""
 
-    name: Annotated[str, BeforeValidator(_known("controller", CONTROLLERS))] = option(
+    name: Annotated[str, _known("controller", CONTROLLERS)] = option(
         "reinforce",
-        "Who proposes: reinforce (an LSTM trained by policy gradient) or random.",
+        "Who proposes: random, or reinforce, an LSTM trained by policy gradient (Zoph & Le 2016).",
         flag="--controller",
     )
-    preset: Annotated[str, BeforeValidator(_known("preset", PRESETS))] = option(
+    preset: Annotated[str, _known("preset", PRESETS)] = option(
         "default",
-        "Settings of reinforce: default (learns within 100 trials, see benchmarks/learning.py) "
-        "or zoph (as published by Zoph & Le 2016).",
+        "Settings of reinforce: zoph (as published by Zoph & Le 2016) or default (learns within "
+        "100 trials, see benchmarks/learning.py).",
     )
-    learning_rate: FiniteFloat | None = option(
+    learning_rate: Number | None = option(
         None,
         "Learning rate of the controller's Adam. Default: the preset's.",
         flag="--controller-learning-rate",
         gt=0,
     )
-    batch_size: PositiveInt | None = option(
+    batch_size: Count | None = option(
         None,
         "Trials per update of the controller. Default: the preset's.",
         flag="--controller-batch-size",
     )
-    entropy: FiniteFloat | None = option(
+    entropy: Number | None = option(
         None,
         "Weight of the entropy bonus. Default: the preset's.",
         flag="--entropy",
         ge=0,
     )
-    baseline_decay: FiniteFloat | None = option(
+    baseline_decay: Number | None = option(
         None,
         "Decay of the moving average that is the baseline. Default: the preset's.",
         ge=0,
@@ -152,26 +183,26 @@ class ControllerConfig(Record):
 class RecipeConfig(Record):
     """How a child is trained."""
 
-    epochs: PositiveInt = option(5, "Epochs of a child in the search (chosen).")
-    batch_size: PositiveInt = option(64, "Batch size of a child (chosen).")
-    optimizer: Annotated[str, BeforeValidator(_known("optimizer", OPTIMIZERS))] = option(
+    epochs: Count = option(5, "Epochs of a child in the search (chosen).")
+    batch_size: Count = option(64, "Batch size of a child (chosen).")
+    optimizer: Annotated[str, _known("optimizer", OPTIMIZERS)] = option(
         "adam", f"Optimizer of a child: {', '.join(OPTIMIZERS)} (chosen)."
     )
-    learning_rate: FiniteFloat = option(0.002, "Learning rate of a child (chosen).", gt=0)
-    schedule: Annotated[str, BeforeValidator(_known("schedule", SCHEDULES))] = option(
+    learning_rate: Number = option(0.002, "Learning rate of a child (chosen).", gt=0)
+    schedule: Annotated[str, _known("schedule", SCHEDULES)] = option(
         "cosine",
-        "Learning-rate schedule: cosine (down to 0 at the last step, Loshchilov & Hutter 2017) "
-        "or fixed.",
+        "Learning-rate schedule: fixed, or cosine, down to 0 at the last step "
+        "(Loshchilov & Hutter 2017).",
     )
 
 
 class ObjectiveConfig(Record):
     """How metrics become the reward."""
 
-    last_epochs: PositiveInt = option(
+    last_epochs: Count = option(
         5, "The reward is the best validation accuracy of this many last epochs (Zoph & Le 2016)."
     )
-    exponent: FiniteFloat = option(
+    exponent: Number = option(
         1.0,
         "Power to which that accuracy is raised (Zoph & Le 2016 took 3; 1 is chosen).",
         flag="--reward-exponent",
@@ -182,8 +213,8 @@ class ObjectiveConfig(Record):
 class BudgetConfig(Record):
     """When the search ends: at the first limit that is reached."""
 
-    trials: PositiveInt = option(40, "Different architectures to train (chosen).")
-    time_limit: Annotated[FiniteFloat | None, BeforeValidator(_seconds)] = option(
+    trials: Count = option(40, "Different architectures to train (chosen).")
+    time_limit: Annotated[Number | None, BeforeValidator(_seconds)] = option(
         None,
         "Wall-clock time of the search, for example 90s, 20m or 1h30m; the retraining comes on "
         "top. Default: none.",
@@ -194,10 +225,8 @@ class BudgetConfig(Record):
 class FinalConfig(Record):
     """The retraining at the end."""
 
-    top_k: PositiveInt = option(3, "How many of the best are trained longer at the end (chosen).")
-    epochs: PositiveInt = option(
-        30, "Epochs of that longer training (chosen).", flag="--final-epochs"
-    )
+    top_k: Count = option(3, "How many of the best are trained longer at the end (chosen).")
+    epochs: Count = option(30, "Epochs of that longer training (chosen).", flag="--final-epochs")
 
 
 class SearchConfig(Record):
@@ -206,14 +235,14 @@ class SearchConfig(Record):
     name: str | None = option(
         None, "Name of the run, a folder below the root. Default: data set, controller and number."
     )
-    seed: int = option(0, "Seed that all other seeds come from.", ge=0, lt=2**31)
-    threads: PositiveInt | None = option(
-        None, "Threads a child is trained with. Default: as many as there are cores."
+    seed: Whole = option(0, "Seed that all other seeds come from (chosen).", ge=0, lt=2**31)
+    threads: Count | None = option(
+        None, "Threads a child is trained with. Default: as many as there are cores.", le=1024
     )
     baseline: str | None = option(
         None,
         "A Keras model of your own (.keras, or .json of its architecture), trained by the same "
-        "protocol and shown beside the best.",
+        "protocol and shown beside the best. Default: none.",
     )
     data: DataConfig = DataConfig()
     space: SpaceConfig = SpaceConfig()

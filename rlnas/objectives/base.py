@@ -43,12 +43,11 @@ class Metrics:
     @classmethod
     def from_json(cls, record: Mapping[str, Any]) -> "Metrics":
         """Return the metrics that `to_json` wrote."""
-        return cls(
-            **{
-                name: tuple(value) if isinstance(value, list) else value
-                for name, value in record.items()
-            }
-        )
+        fields: dict[str, Any] = {
+            name: tuple(value) if isinstance(value, list) else value
+            for name, value in record.items()
+        }
+        return cls(**fields)
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,8 +74,12 @@ class Objective:
     exponent: float = 1.0
 
     def reward(self, metrics: Metrics) -> float:
-        """Return the reward of a child, a number from 0 to 1."""
-        return self.accuracy(metrics) ** self.exponent
+        """Return the reward of a child, from 0 to 1 for an accuracy.
+
+        A user's own figure below 0 keeps its sign, so that the order stays.
+        """
+        accuracy = self.accuracy(metrics)
+        return math.copysign(math.pow(abs(accuracy), self.exponent), accuracy)
 
     def accuracy(self, metrics: Metrics) -> float:
         """Return the best validation accuracy of the last epochs."""

@@ -1,1 +1,1 @@
-"""To be written."""
+"""The search: loop, run folder, journal, monitor, retraining, export."""

@@ -1,0 +1,272 @@
+"""Kill a search with SIGKILL at every kind of instant, resume it, and compare with a whole one.
+
+Each run trains real children on digits. The process kills itself at the instant that is
+asked for; then ``rlnas resume`` ends the run. Compared bit for bit with a run that was
+never stopped: tokens, seeds, rewards and all that was learned, the final weights of the
+policy, the report, the exported JSON and the exported weights. Counted: starts of
+children, and how often TensorBoard shows each step.
+
+    python benchmarks/kill_resume.py            all kills, about 10 minutes on 2 cores
+    python benchmarks/kill_resume.py --kills 3  the first three
+"""
+
+import argparse
+import io
+import json
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import zipfile
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+CONFIG = {
+    "name": "run",
+    "data": {"train_samples": 300},
+    "recipe": {"epochs": 2},
+    "budget": {"trials": 6},
+    "final": {"top_k": 2, "epochs": 2},
+}
+KILLS = [
+    ("before the first trial", "brief reference", 1),
+    ("before the first trial", "before commit of proposal", 1),
+    ("before the first trial", "in commit of proposal", 1),
+    ("before the first trial", "after commit of proposal", 1),
+    ("while a child trains", "training", 2),
+    ("while a child trains", "training", 4),
+    ("while a child trains", "training", 5),
+    ("while a child trains", "training", 7),
+    ("between result and commit", "before commit of result", 1),
+    ("between result and commit", "before commit of result", 4),
+    ("between result and commit", "in commit of result", 2),
+    ("between result and commit", "in commit of result", 6),
+    ("in retraining", "training", 8),
+    ("in retraining", "training", 9),
+    ("in retraining", "before commit of contender", 3),
+    ("in retraining", "before commit of contender", 5),
+    ("in export", "before export", 1),
+    ("in export", "in export", 1),
+    ("in export", "in export", 2),
+    ("in export", "before last export", 1),
+    ("in export", "in last export", 1),
+    ("in export", "after last export", 1),
+]
+
+
+def die() -> None:
+    """End this process as the system would."""
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def on_call(owner: Any, name: str, count: int, act: Callable[[Callable[[], Any]], Any]) -> None:
+    """Let the count-th call of a function go through `act`, which gets the real call."""
+    real, calls = getattr(owner, name), []
+
+    def call(*args: Any, **kwargs: Any) -> Any:
+        calls.append(None)
+        if len(calls) == count:
+            return act(lambda: real(*args, **kwargs))
+        return real(*args, **kwargs)
+
+    setattr(owner, name, call)
+
+
+def arm(instant: str, count: int) -> None:
+    """Make this process die at the count-th time it comes to an instant."""
+    from rlnas.evaluation import training
+    from rlnas.search import export, journal, recorder
+    from rlnas.search.contenders import Contenders
+
+    def soon(real: Callable[[], Any]) -> Any:
+        timer = threading.Timer(0.4, die)
+        timer.start()
+        return real()
+
+    def after(real: Callable[[], Any]) -> Any:
+        real()
+        die()
+
+    def at_once(real: Callable[[], Any]) -> Any:
+        die()
+
+    places: dict[str, tuple[Any, str, int, Any]] = {
+        "brief reference": (Contenders, "brief", 1, soon),
+        "before commit of proposal": (journal.Journal, "propose", count, at_once),
+        "in commit of proposal": (journal, "_store_state", count, at_once),
+        "after commit of proposal": (journal.Journal, "propose", count, after),
+        "training": (training, "train", count, soon),
+        "before commit of result": (journal.Journal, "finish", count, at_once),
+        "in commit of result": (journal, "_store_state", 2 * count, after),
+        "before commit of contender": (journal.Journal, "store", count, at_once),
+        "before export": (recorder, "export", count, at_once),
+        "in export": (export, "_verified", count, at_once),
+        "before last export": (recorder.Recorder, "export_final", count, at_once),
+        "in last export": (recorder.Recorder, "export_final", count, soon),
+        "after last export": (recorder.Recorder, "export_final", count, after),
+    }
+    on_call(*places[instant])
+
+
+def child(root: Path, instant: str, count: int) -> None:
+    """Run the search in this process, armed to die."""
+    from rlnas.search.run import Search
+
+    if instant:
+        arm(instant, count)
+    Search(config=CONFIG, root=root).run()
+
+
+def run_child(root: Path, instant: str = "", count: int = 0) -> int:
+    """Run the search in a process of its own; return its exit code."""
+    words = [sys.executable, __file__, "--child", str(root), instant, str(count)]
+    return subprocess.run(words, check=False).returncode
+
+
+def resume(root: Path) -> int:
+    """Resume the run by the command line; return its exit code."""
+    words = [sys.executable, "-m", "rlnas", "resume", "run", "--root", str(root), "--json"]
+    return subprocess.run(words, check=False, capture_output=True).returncode
+
+
+def bits(root: Path) -> dict[str, Any]:
+    """Return all of a run that must be equal, in a form that compares bit for bit."""
+    from rlnas.search.folder import RunFolder
+
+    folder = RunFolder(root, "run")
+    journal = folder.open()
+    state = journal.state()
+    assert state is not None
+    state["counters"].pop("seconds")
+    trials = [
+        [t.id, t.key, t.tokens, t.log_probs, t.seed, t.state, t.reward, t.learned, t.policy]
+        for t in journal.trials()
+    ]
+    return {
+        "trials": repr(trials),
+        "policy weights and state": repr(flat(state)),
+        "report": (folder.best / "report.json").read_bytes(),
+        "exported JSON": (folder.best / "architecture.json").read_bytes(),
+        "exported weights": repr(weights(folder.best / "model.keras")),
+    }
+
+
+def flat(value: Any) -> Any:
+    """Return a tree with its arrays as bytes."""
+    if isinstance(value, dict):
+        return {name: flat(item) for name, item in value.items()}
+    if isinstance(value, list):
+        return [flat(item) for item in value]
+    return value.tobytes().hex() if hasattr(value, "tobytes") else value
+
+
+def weights(path: Path) -> list[Any]:
+    """Return the weights in a ``.keras`` file, by name."""
+    import h5py
+
+    found: list[Any] = []
+
+    def visit(name: str, item: Any) -> None:
+        if isinstance(item, h5py.Dataset):
+            found.append((name, item[()].tobytes().hex()))
+
+    with zipfile.ZipFile(path) as archive:
+        data = io.BytesIO(archive.read("model.weights.h5"))
+    with h5py.File(data) as file:
+        file.visititems(visit)
+    return sorted(found)
+
+
+def starts(root: Path) -> Counter[str]:
+    """Return how often the training of each child was started."""
+    from rlnas.search.folder import RunFolder
+
+    return Counter(RunFolder(root, "run").open().starts())
+
+
+def doubled_steps(root: Path) -> int:
+    """Return how many steps TensorBoard shows not exactly once, for the tag of the reward."""
+    from tensorboard.backend.event_processing.event_file_loader import EventFileLoader
+
+    steps = Counter(
+        event.step
+        for path in (root / "run" / "tb").glob("events*")
+        for event in EventFileLoader(str(path)).Load()
+        for value in event.summary.value
+        if value.tag == "search/reward"
+    )
+    wanted = range(1, CONFIG["budget"]["trials"] + 1)  # type: ignore[index]
+    return sum(steps[step] != 1 for step in wanted) + len(set(steps) - set(wanted))
+
+
+def judge(root: Path, whole: dict[str, Any], clean: Counter[str]) -> dict[str, Any]:
+    """Compare a resumed run with the whole one."""
+    mine = bits(root)
+    extra = starts(root) - clean
+    return {
+        "different": [name for name in whole if mine[name] != whole[name]],
+        "extra_starts": sum(extra.values()),
+        "doubled_steps": doubled_steps(root),
+    }
+
+
+def measure(kills: int) -> dict[str, Any]:
+    """Run all kills and return their verdicts."""
+    rows = []
+    with tempfile.TemporaryDirectory() as temporary:
+        base = Path(temporary)
+        if run_child(base / "whole") != 0:
+            raise SystemExit("the uninterrupted run failed")
+        whole, clean = bits(base / "whole"), starts(base / "whole")
+        for number, (phase, instant, count) in enumerate(KILLS[:kills], 1):
+            root = base / str(number)
+            killed = run_child(root, instant, count)
+            ended = resume(root)
+            row = {"phase": phase, "instant": f"{instant} {count}", "killed": killed == -9}
+            row |= {"resumed": ended == 0}
+            row |= judge(root, whole, clean) if ended == 0 else {"different": ["not resumed"]}
+            rows.append(row)
+            print(number, row, file=sys.stderr, flush=True)
+    return {"kills": rows, "passed": all(passed(row) for row in rows)}
+
+
+def passed(row: dict[str, Any]) -> bool:
+    """Tell whether a kill was survived without a trace."""
+    clean = not row["different"] and row.get("doubled_steps") == 0
+    return bool(row["killed"] and row["resumed"] and clean and row["extra_starts"] <= 1)
+
+
+def main() -> None:
+    """Print the table, or JSON."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])  # type: ignore[union-attr]
+    parser.add_argument(
+        "--kills", type=int, default=len(KILLS), help="how many kills (default all)"
+    )
+    parser.add_argument("--json", action="store_true", help="print JSON")
+    parser.add_argument("--child", nargs=3, help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    if arguments.child:
+        root, instant, count = arguments.child
+        child(Path(root), instant, int(count))
+        return
+    result = measure(arguments.kills)
+    if arguments.json:
+        print(json.dumps(result))
+        return
+    print("| phase | instant | killed | resumed | different | extra starts | doubled steps |")
+    print("|---|---|---|---|---|---|---|")
+    for row in result["kills"]:
+        print(
+            f"| {row['phase']} | {row['instant']} | {row['killed']} | {row['resumed']} "
+            f"| {', '.join(row['different']) or 'nothing'} | {row.get('extra_starts')} "
+            f"| {row.get('doubled_steps')} |"
+        )
+    print(f"\n{sum(map(passed, result['kills']))} of {len(result['kills'])} passed")
+
+
+if __name__ == "__main__":
+    main()

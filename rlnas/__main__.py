@@ -1,0 +1,7 @@
+"""``python -m rlnas`` is the command ``rlnas``."""
+
+import sys
+
+from rlnas.cli import main
+
+sys.exit(main())

@@ -1,0 +1,84 @@
+"""Data sets that are in memory already: arrays and `tf.data.Dataset`."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from rlnas.children.data import Array
+from rlnas.children.datasets.raw import Raw, reason
+from rlnas.errors import DataError
+
+_INFINITE = -1  # what tf.data calls INFINITE_CARDINALITY
+
+
+def read_arrays(source: Sequence[Any]) -> Raw:
+    """Return arrays ``(x, y)`` or ``(x, y, x_test, y_test)`` as they are.
+
+    Keras's own nesting, ``((x, y), (x_test, y_test))``, is understood too.
+
+    Raises:
+        DataError: There are not two or four arrays.
+    """
+    if len(source) == 2 and all(isinstance(part, tuple) and len(part) == 2 for part in source):
+        source = [*source[0], *source[1]]
+    if len(source) not in (2, 4):
+        raise DataError(
+            f"expected arrays (x, y) or (x, y, x_test, y_test), got {len(source)} of them"
+        )
+    return Raw("arrays", *source)
+
+
+def is_stream(source: Any) -> bool:
+    """Return whether this is a `tf.data.Dataset`, without importing TensorFlow."""
+    return all(
+        hasattr(source, name) for name in ("as_numpy_iterator", "cardinality", "element_spec")
+    )
+
+
+def read_stream(source: Any) -> Raw:
+    """Return a `tf.data.Dataset` of ``(image, label)``, batched or not, read into arrays.
+
+    Raises:
+        DataError: It never ends, it fails, or its elements are not such pairs.
+    """
+    if int(source.cardinality()) == _INFINITE:
+        raise DataError("the tf.data.Dataset never ends; leave out repeat() or add take(n)")
+    images: list[Array] = []
+    labels: list[Array] = []
+    for element in _elements(source):
+        image, label = _batch(element)
+        if images and image.shape[1:] != images[0].shape[1:]:
+            raise DataError(
+                "images of a tf.data.Dataset must have one size, got "
+                f"{images[0].shape[1:]} and {image.shape[1:]}; resize them"
+            )
+        images.append(image)
+        labels.append(label)
+    if not images:
+        raise DataError("the tf.data.Dataset is empty; expected (image, label) elements")
+    return Raw("dataset", np.concatenate(images), np.concatenate(labels))
+
+
+def _elements(source: Any) -> Any:
+    try:
+        yield from source.as_numpy_iterator()
+    except Exception as error:  # whatever the user's own functions in the pipeline raise
+        raise DataError(
+            f"reading the tf.data.Dataset failed: {type(error).__name__}: {reason(error)}"
+        ) from error
+
+
+def _batch(element: Any) -> tuple[Array, Array]:
+    if not isinstance(element, tuple) or len(element) != 2:
+        got = f"{len(element)} parts" if isinstance(element, tuple) else type(element).__name__
+        raise DataError(f"a tf.data.Dataset must give (image, label) pairs, got {got}")
+    image, label = np.asarray(element[0]), np.asarray(element[1])
+    if label.ndim == 0:
+        return image[np.newaxis], label[np.newaxis]
+    if image.ndim == 0 or len(image) != len(label):
+        raise DataError(
+            "a tf.data.Dataset must give an image with one label, or a batch of each, got "
+            f"shapes {image.shape} and {label.shape}"
+        )
+    return image, label

@@ -1,0 +1,119 @@
+"""From a data set as it came to one in parts, checked and split."""
+
+import numpy as np
+
+from rlnas.children.data import Array, Data, Labels, sealed
+from rlnas.children.datasets.checks import as_images, as_labels, encode
+from rlnas.children.datasets.raw import Raw
+from rlnas.config import DataConfig
+from rlnas.errors import DataError
+
+
+def prepare(raw: Raw, config: DataConfig, seed: int) -> Data:
+    """Check a data set, split off a validation part and, where there is none, a test part.
+
+    Args:
+        raw: The data set as it came.
+        config: Shares of the two parts.
+        seed: Seed of both splits.
+
+    Raises:
+        DataError: The data is unfit, or too small to be split.
+    """
+    x, x_test = _examples(raw)
+    y_given = as_labels(raw.y_train, "y_train", len(x))
+    y_test_given = None if x_test is None else as_labels(raw.y_test, "y_test", len(x_test))
+    labels, y, y_test = encode(y_given, y_test_given)
+    names = _class_names(labels, raw.class_names)
+    if x_test is None or y_test is None:
+        rest, part = _split(y, config.test, seed, names, "test (--test-share)")
+        x, y, x_test, y_test = x[rest], y[rest], x[part], y[part]
+    rest, part = _split(y, config.validation, seed, names, "validation (--validation)")
+    return sealed(
+        Data(
+            name=raw.name,
+            x_train=x[rest],
+            y_train=y[rest],
+            x_val=x[part],
+            y_val=y[part],
+            x_test=x_test,
+            y_test=y_test,
+            class_names=names,
+            scale=_scale(x) if raw.scale is None else raw.scale,
+            fingerprint="",
+        )
+    )
+
+
+def _examples(raw: Raw) -> tuple[Array, Array | None]:
+    """Return the examples of both given parts, of one type, shape and range."""
+    x = as_images(raw.x_train, "x_train")
+    if raw.x_test is None:
+        return x, None
+    x_test = as_images(raw.x_test, "x_test")
+    if x.shape[1:] != x_test.shape[1:]:
+        raise DataError(
+            f"examples of x_train have shape {x.shape[1:]} and those of x_test {x_test.shape[1:]}; "
+            "expected the same"
+        )
+    if x.dtype != x_test.dtype:
+        x, x_test = x.astype(np.float32), x_test.astype(np.float32)
+    if x.dtype != np.uint8 and (_scale(x) == 1) != (_scale(x_test) == 1):
+        raise DataError(
+            f"x_train reaches up to {_largest(x):g} and x_test up to {_largest(x_test):g}; "
+            "give both on the same scale"
+        )
+    return x, x_test
+
+
+def _class_names(labels: Array, given: tuple[str, ...] | None) -> tuple[str, ...]:
+    if given is None or labels.dtype.kind == "U":
+        return tuple(str(label) for label in labels)
+    if labels[-1] >= len(given):
+        raise DataError(f"label {labels[-1]} has no name: there are {len(given)} class names")
+    return tuple(given[label] for label in labels)
+
+
+def _split(
+    y: Labels, share: float, seed: int, names: tuple[str, ...], part: str
+) -> tuple[Labels, Labels]:
+    """Return the indices of what remains and of the part, classes in proportion in both."""
+    from sklearn.model_selection import train_test_split
+
+    counts = np.bincount(y, minlength=len(names))
+    rarest = int(np.argmin(counts))
+    if counts[rarest] < 2:
+        raise DataError(
+            f"class {names[rarest]!r} has too few examples to split off a {part} part: at least "
+            f"2 are needed, got {counts[rarest]}; add some, or remove the class"
+        )
+    size = round(share * len(y))
+    if min(size, len(y) - size) < len(names):
+        raise DataError(
+            f"a {part} share of {share:g} parts {len(y)} examples into {len(y) - size} and {size}, "
+            f"but both need at least one for each of the {len(names)} classes; change the share"
+        )
+    rest, split = train_test_split(np.arange(len(y)), test_size=size, random_state=seed, stratify=y)
+    lost = np.flatnonzero(np.bincount(y[rest], minlength=len(names)) == 0)
+    if len(lost):
+        raise DataError(
+            f"class {names[lost[0]]!r} has too few examples for a {part} share of {share:g}: all "
+            f"{counts[lost[0]]} would be split off; add some, or take a smaller share"
+        )
+    return rest, split
+
+
+def _scale(x: Array) -> float:
+    """Return the factor that takes raw values to about 0..1.
+
+    1 for what lies within -1..1 already, 1/255 for 8-bit pixels (a largest value of
+    128 to 255), otherwise one by the largest absolute value.
+    """
+    largest = _largest(x)
+    if largest <= 1:
+        return 1.0
+    return 1 / 255 if 128 <= largest <= 255 else 1 / largest
+
+
+def _largest(x: Array) -> float:
+    return max(float(x.max()), -float(x.min()))

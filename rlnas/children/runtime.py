@@ -1,0 +1,41 @@
+"""Settings of the backend that must be made before it first computes."""
+
+import os
+
+from rlnas.children.backend import keras
+
+
+def prepare(threads: int | None) -> int:
+    """Make the backend repeatable and set its threads; return the number of threads.
+
+    With TensorFlow, operations become deterministic, the thread pools get the given
+    size, and a GPU's memory is taken as it is needed. Once TensorFlow has computed in this
+    process, its threads and memory stay as they are. Other backends are left alone.
+
+    Args:
+        threads: Threads of one operation; None for as many as there are cores.
+    """
+    count = threads or available_cores()
+    if keras.backend.backend() == "tensorflow":
+        _prepare_tensorflow(count)
+    return count
+
+
+def available_cores() -> int:
+    """Return the number of cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def _prepare_tensorflow(threads: int) -> None:
+    import tensorflow as tf
+
+    tf.config.experimental.enable_op_determinism()
+    try:
+        tf.config.threading.set_intra_op_parallelism_threads(threads)
+        tf.config.threading.set_inter_op_parallelism_threads(threads)
+        for gpu in tf.config.list_physical_devices("GPU"):
+            tf.config.experimental.set_memory_growth(gpu, True)
+    except RuntimeError:
+        return  # TensorFlow has run in this process and keeps what it has

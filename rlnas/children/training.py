@@ -1,0 +1,73 @@
+"""Training one child, and measuring it."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from rlnas.children.backend import keras
+from rlnas.children.data import Array, Data
+from rlnas.children.recipes import make_optimizer
+from rlnas.config import RecipeConfig
+
+_PREDICT_BATCH = 256
+
+
+@dataclass(frozen=True, slots=True)
+class History:
+    """What training measured after each epoch.
+
+    Attributes:
+        loss: Cross-entropy on the training part, mean of the epoch, in nats.
+        val_loss: Cross-entropy on the validation part, in nats.
+        val_accuracy: Share of the validation part classified correctly.
+    """
+
+    loss: tuple[float, ...]
+    val_loss: tuple[float, ...]
+    val_accuracy: tuple[float, ...]
+
+
+def train(model: keras.Model, data: Data, recipe: RecipeConfig) -> History:
+    """Train a model on the training part and validate it after each epoch.
+
+    Randomness comes from Keras's global seed: call `keras.utils.set_random_seed`
+    before the model is built.
+
+    Args:
+        model: A model from raw inputs to class probabilities; its weights are changed.
+        data: The data set; its test part is not touched.
+        recipe: Epochs, batch size, optimizer, learning rate and schedule.
+
+    Returns:
+        The history; shorter than the recipe's epochs if the loss stopped being finite.
+    """
+    model.compile(
+        optimizer=make_optimizer(recipe, len(data.x_train)),
+        loss="sparse_categorical_crossentropy",
+        metrics=["accuracy"],
+    )
+    fitted = model.fit(
+        data.x_train,
+        data.y_train,
+        batch_size=recipe.batch_size,
+        epochs=recipe.epochs,
+        validation_data=(data.x_val, data.y_val),
+        validation_batch_size=_PREDICT_BATCH,
+        callbacks=[keras.callbacks.TerminateOnNaN()],
+        verbose=0,
+    ).history
+    return History(
+        loss=_floats(fitted.get("loss", [])),
+        val_loss=_floats(fitted.get("val_loss", [])),
+        val_accuracy=_floats(fitted.get("val_accuracy", [])),
+    )
+
+
+def accuracy(model: keras.Model, x: Array, y: Array) -> float:
+    """Return the share of examples whose most probable class is the right one."""
+    probabilities = model.predict(x, batch_size=_PREDICT_BATCH, verbose=0)
+    return float(np.mean(np.argmax(probabilities, axis=-1) == y))
+
+
+def _floats(values: list[float]) -> tuple[float, ...]:
+    return tuple(float(value) for value in values)

@@ -1,0 +1,192 @@
+"""The commands. Each imports what needs Keras only when it runs."""
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+from rich.console import Console
+
+from rlnas.cli import output
+from rlnas.cli.options import (
+    ConfigCommand,
+    config_options,
+    given_flags,
+    json_option,
+    root_option,
+    run_argument,
+)
+from rlnas.config import dump_config, make_config, read_config, with_flags
+from rlnas.search.folder import RunFolder, run_folders
+from rlnas.search.progress import Lines, LiveTable, SearchProgress
+from rlnas.search.result import SearchResult, read_result
+
+
+@click.command(
+    cls=ConfigCommand,
+    epilog="For example: rlnas search --dataset fashion_mnist --train-samples 10000 --trials 60 "
+    "--epochs 2",
+)
+@config_options()
+@click.option(
+    "--config",
+    "config_file",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Settings from a YAML file; flags go before it.",
+)
+@click.option(
+    "--print-config", is_flag=True, help="Write the full config as YAML and do nothing else."
+)
+@root_option
+@json_option
+def search(
+    config_file: Path | None, print_config: bool, root: Path, as_json: bool, **values: Any
+) -> None:
+    """Search for the best architecture, retrain it, and export it as Keras JSON."""
+    stored = read_config(config_file) if config_file else {}
+    config = make_config(with_flags(stored, given_flags(values)))
+    if print_config:
+        click.echo(dump_config(config, comments=True), nl=False)
+        return
+    if config.name is not None:
+        RunFolder(root, config.name).check_free()  # before anything slow is loaded
+    from rlnas.search.run import Search
+
+    found = Search(config=config, root=root, progress=_progress(as_json)).run()
+    _finish(found, as_json)
+
+
+@click.command(cls=ConfigCommand)
+@run_argument
+@config_options(["budget.trials", "budget.time_limit"])
+@root_option
+@json_option
+def resume(run: str, root: Path, as_json: bool, **values: Any) -> None:
+    """Continue a run after any stop, to the same result as if it had never stopped.
+
+    A run that has ended prints its result. With a larger --trials or --time-limit it
+    searches on.
+    """
+    from rlnas.search.resuming import resume_run
+
+    found = resume_run(RunFolder(root, run), given_flags(values), _progress(as_json))
+    _finish(found, as_json)
+
+
+@click.command(name="list")
+@root_option
+@json_option
+def list_runs(root: Path, as_json: bool) -> None:
+    """List all runs with their state and their best."""
+    rows = [output.list_row(folder) for folder in run_folders(root)]
+    if as_json:
+        click.echo(json.dumps({"root": str(root), "runs": rows}))
+    else:
+        output.print_list(rows, root)
+
+
+@click.command()
+@run_argument
+@click.option(
+    "-n",
+    "--newest",
+    type=click.IntRange(min=0),
+    default=20,
+    show_default=True,
+    help="Newest trials to show; 0 for all.",
+)
+@root_option
+@json_option
+def show(run: str, newest: int, root: Path, as_json: bool) -> None:
+    """Show one run: its best, what it is compared with, and its trials."""
+    found = read_result(RunFolder(root, run))
+    if as_json:
+        click.echo(json.dumps(found.to_json(history=True)))
+    else:
+        output.print_run(found, RunFolder(root, run), newest)
+
+
+@click.command()
+@run_argument
+@click.option(
+    "-n",
+    "--number",
+    type=click.IntRange(min=1, max=10_000),
+    default=10,
+    show_default=True,
+    help="Architectures to draw.",
+)
+@click.option(
+    "--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Seed of the draw."
+)
+@root_option
+@json_option
+def sample(run: str, number: int, seed: int, root: Path, as_json: bool) -> None:
+    """Print what the trained controller would build now; nothing is trained or changed."""
+    from rlnas.search.sampling import sample_run
+
+    rows = sample_run(RunFolder(root, run), number, seed)
+    if as_json:
+        click.echo(json.dumps({"run": run, "architectures": rows}))
+    else:
+        output.print_samples(rows)
+
+
+@click.command(cls=ConfigCommand)
+@run_argument
+@config_options(["final.top_k", "final.epochs", "data.final_samples"])
+@root_option
+@json_option
+def retrain(run: str, root: Path, as_json: bool, **values: Any) -> None:
+    """Retrain the best of a run anew, for example more of them or longer, and export the best."""
+    from rlnas.search.resuming import retrain_run
+
+    found = retrain_run(RunFolder(root, run), given_flags(values), _progress(as_json))
+    _finish(found, as_json)
+
+
+@click.command()
+@run_argument
+@click.option(
+    "--to",
+    "target",
+    type=click.Path(path_type=Path),
+    required=True,
+    metavar="FOLDER",
+    help="Folder to write to; it is made if it is not there.",
+)
+@root_option
+@json_option
+def export(run: str, target: Path, root: Path, as_json: bool) -> None:
+    """Copy the best architecture of a run to a folder, and check that it loads.
+
+    The folder gets architecture.json (Keras JSON), model.keras (with weights), model.py
+    (a plain Keras script), summary.txt, diagram.svg and report.json.
+    """
+    from rlnas.search.resuming import export_run
+
+    files = export_run(RunFolder(root, run), target)
+    if as_json:
+        click.echo(json.dumps({"run": run, "folder": str(target), "files": files}))
+    else:
+        click.echo(f"exported {run} to {target}: {', '.join(files)}; loaded back and compared")
+
+
+COMMANDS = (search, resume, list_runs, show, sample, retrain, export)
+
+
+def _progress(as_json: bool) -> SearchProgress:
+    """Return a live table on a terminal, else lines; with JSON both go to standard error."""
+    stream = sys.stderr if as_json else sys.stdout
+    if stream.isatty():
+        return LiveTable(Console(stderr=as_json))
+    return Lines(stream)
+
+
+def _finish(found: SearchResult, as_json: bool) -> None:
+    if as_json:
+        click.echo(json.dumps(found.to_json()))
+    else:
+        output.print_result(found)

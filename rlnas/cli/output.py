@@ -1,0 +1,154 @@
+"""Results as a person reads them, with tables that fit the terminal."""
+
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from rlnas.errors import RlnasError
+from rlnas.search.folder import RunFolder
+from rlnas.search.journal import FAILED, RUNNING, Contender, Trial
+from rlnas.search.progress import best_of, duration, when
+from rlnas.search.result import SearchResult, read_result
+
+
+def print_result(found: SearchResult) -> None:
+    """Print what a search came to: the best, what it is compared with, and where it lies."""
+    console = _console()
+    if found.best is None:
+        console.print(f"run {found.run}: no trial has ended well yet")
+        return
+    if found.retrained:
+        console.print(_comparison(found))
+    best = found.best
+    console.print(f"best architecture (trial {best.trial}): {best.layers}")
+    if best.test_accuracy is not None:
+        console.print(
+            f"test accuracy {best.test_accuracy:.4f} on {found.dataset}, "
+            f"reference child {_reference_accuracy(found)}, {best.params:,} parameters"
+        )
+    console.print(f"Keras JSON: {best.architecture}")
+
+
+def print_run(found: SearchResult, folder: RunFolder, newest: int) -> None:
+    """Print one run with its newest trials; 0 for all of them."""
+    console = _console()
+    ended = sum(trial.state != RUNNING for trial in found.trials)
+    console.print(
+        f"{found.run}: {found.status}, {found.controller} on {found.dataset}, seed {found.seed}, "
+        f"{ended} trials in {duration(found.seconds)}"
+    )
+    trials = found.trials[-newest:] if newest else found.trials
+    if trials:
+        console.print(_history(trials))
+    print_result(found)
+    if found.status != "done":
+        console.print(f"continue with: {folder.resume_line()}")
+
+
+def list_row(folder: RunFolder) -> dict[str, Any]:
+    """Return one run as a row of the list; a damaged one has its ``error`` instead."""
+    try:
+        found = read_result(folder)
+    except RlnasError as error:
+        return {"run": folder.name, "status": "damaged", "error": str(error)}
+    best = best_of(found.trials)
+    return {
+        "run": found.run,
+        "status": found.status,
+        "dataset": found.dataset,
+        "controller": found.controller,
+        "seed": found.seed,
+        "trials": sum(trial.state != RUNNING for trial in found.trials),
+        "best_reward": best.reward if best else None,
+        "test_accuracy": found.best.test_accuracy if found.best else None,
+        "started": found.trials[0].started if found.trials else None,
+    }
+
+
+def print_list(rows: list[dict[str, Any]], root: Path) -> None:
+    """Print the list of runs."""
+    console = _console()
+    if not rows:
+        console.print(f"there are no runs in {root}; start one with: rlnas search")
+        return
+    table = Table()
+    for title in ("run", "status", "data", "controller", "trials", "best", "test", "started"):
+        table.add_column(title, justify="right" if title in ("trials", "best", "test") else "left")
+    for row in rows:
+        table.add_row(
+            row["run"],
+            row["status"],
+            row.get("dataset", ""),
+            row.get("controller", ""),
+            str(row.get("trials", "")),
+            _number(row.get("best_reward")),
+            _number(row.get("test_accuracy")),
+            when(row.get("started")),
+        )
+    console.print(table)
+    for row in rows:
+        if "error" in row:
+            console.print(f"{row['run']}: {row['error']}")
+
+
+def print_samples(rows: list[dict[str, Any]]) -> None:
+    """Print drawn architectures with their probability and size."""
+    table = Table("log-probability", "parameters", "known", "layers")
+    for row in rows:
+        known = "" if row["reward"] is None else f"reward {row['reward']:.4f}"
+        table.add_row(f"{row['log_prob']:.2f}", f"{row['params']:,}", known, row["layers"])
+    _console().print(table)
+
+
+def _comparison(found: SearchResult) -> Table:
+    """Return the brief ranking beside the long one, with reference and baseline."""
+    table = Table(title="retrained")
+    for title in ("model", "rank in the search", "brief val.", "long val.", "test", "parameters"):
+        table.add_column(title, justify="left" if title == "model" else "right")
+    brief = {entry.name: entry.val_accuracy for entry in found.brief}
+    brief |= {f"trial-{trial.id}": _last(trial) for trial in found.trials}
+    for entry in found.retrained:
+        kept = found.best is not None and entry.trial == found.best.trial
+        table.add_row(
+            f"{entry.name} (best)" if kept else entry.name,
+            str(entry.rank or "-"),
+            _number(brief.get(entry.name)),
+            _number(entry.val_accuracy) if entry.metrics else f"failed: {entry.reason}",
+            _number(entry.test_accuracy),
+            f"{entry.metrics.params:,}" if entry.metrics else "-",
+        )
+    return table
+
+
+def _history(trials: tuple[Trial, ...]) -> Table:
+    table = Table("trial", "reward", "s", "parameters", "layers")
+    for trial in trials:
+        metrics = trial.metrics
+        reward = trial.state if trial.state in (FAILED, RUNNING) else _number(trial.reward)
+        table.add_row(
+            str(trial.id),
+            reward,
+            f"{metrics.seconds:.1f}" if metrics else "-",
+            f"{metrics.params:,}" if metrics else "-",
+            f"{trial.key}  [{trial.reason}]" if trial.reason else trial.key,
+        )
+    return table
+
+
+def _last(trial: Trial) -> float | None:
+    return trial.metrics.val_accuracy[-1] if trial.metrics else None
+
+
+def _reference_accuracy(found: SearchResult) -> str:
+    entries: list[Contender] = [e for e in found.retrained if e.name == "reference"]
+    return _number(entries[0].test_accuracy) if entries else "-"
+
+
+def _number(value: float | None) -> str:
+    return "-" if value is None else f"{value:.4f}"
+
+
+def _console() -> Console:
+    return Console(highlight=False, markup=False, soft_wrap=False)

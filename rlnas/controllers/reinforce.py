@@ -1,0 +1,188 @@
+"""The controller of Zoph & Le 2016: an RNN policy trained by REINFORCE.
+
+Barret Zoph and Quoc V. Le, "Neural Architecture Search with Reinforcement Learning",
+arXiv:1611.01578. Rates and what was changed to learn from few trials: `presets`.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from rlnas.controllers.base import Action, Array, State, Trajectory
+from rlnas.controllers.baseline import Baseline
+from rlnas.controllers.network import Batch, Floats, PolicyNetwork
+from rlnas.controllers.origin import check_origin, origin
+from rlnas.controllers.presets import Settings
+from rlnas.controllers.sampling import draw_action, masked_softmax
+from rlnas.controllers.vocabulary import Vocabulary
+from rlnas.spaces import Space, prefix_of
+
+_HOTTEST = 1000.0
+"""Cap of the sampling temperature, hot enough to be uniform (chosen)."""
+
+_CACHE_SIZE = 4096
+"""Prefixes whose logits are kept, about 1 kB each (chosen)."""
+
+
+class ReinforceController:
+    """Proposes by an LSTM policy and learns by policy gradient.
+
+    Learning: a trajectory's advantage is its reward less the baseline; when the batch is
+    full, one step of Adam follows the policy gradient plus entropy bonus, and the batch
+    is emptied. A failed child ranks below all others (see `Baseline`).
+
+    Escape: a policy that has grown sure of itself proposes what is known already. Each
+    consecutive repeat handed to `learn` raises the temperature of sampling; the first new
+    architecture brings it back to 1. `probabilities` and all log-probabilities are those of
+    the distribution that is really sampled from.
+
+    Args:
+        space: The grammar.
+        settings: How it learns; see `presets`.
+        seed: Seed of initial weights and sampling.
+    """
+
+    name = "reinforce"
+
+    def __init__(self, space: Space, settings: Settings, seed: int) -> None:
+        """See the class."""
+        self._origin = origin(self.name, space)
+        self._settings = settings
+        self._vocabulary = Vocabulary(space)
+        self._max_tokens = space.max_tokens
+        self._rng = np.random.default_rng(seed)
+        self._network = PolicyNetwork(self._vocabulary.size, settings, self._rng)
+        self._baseline = Baseline(settings.baseline_decay)
+        self._temperature = 1.0
+        self._batch: list[tuple[tuple[int, ...], float]] = []  # tokens, advantage
+        self._read: dict[tuple[int, ...], tuple[Floats, Floats]] = {}  # logits, memory by prefix
+
+    def act(self, observation: Array, mask: Array) -> Action:
+        """Choose the next token of each episode; arguments as in `Controller.act`."""
+        return draw_action(self.probabilities(observation, mask), self._rng)
+
+    def probabilities(self, observation: Array, mask: Array) -> npt.NDArray[np.float64]:
+        """Return the policy, float64[W, A]; arguments as in `Controller.probabilities`."""
+        return np.stack(
+            [
+                self._row(prefix_of(observed), allowed)
+                for observed, allowed in zip(observation, mask, strict=True)
+            ]
+        )
+
+    def learn(self, trajectories: Sequence[Trajectory]) -> dict[str, float]:
+        """Learn from finished trajectories.
+
+        Returns:
+            ``controller/baseline`` and ``controller/temperature``; if the batch was filled,
+            also ``policy_loss``, ``gradient_norm`` (before clipping), ``entropy``
+            (nats per decision) and ``advantage`` (mean of the batch, in units of reward).
+        """
+        figures: dict[str, float] = {}
+        for trajectory in trajectories:
+            self._heat(trajectory.repeated)
+            if self._take(trajectory) and len(self._batch) >= self._settings.batch_size:
+                figures = self._update()
+        figures |= {"baseline": self._baseline.value, "temperature": self._temperature}
+        return {f"controller/{name}": value for name, value in figures.items()}
+
+    def state(self) -> State:
+        """Return the complete state."""
+        return {
+            "origin": dict(self._origin),
+            "generator": self._rng.bit_generator.state,
+            "network": self._network.state(),
+            "baseline": self._baseline.state(),
+            "temperature": self._temperature,
+            "batch": [[list(tokens), advantage] for tokens, advantage in self._batch],
+        }
+
+    def load(self, state: State) -> None:
+        """Go on from a state that `state` returned.
+
+        Raises:
+            RunError: The state is of another controller or space.
+        """
+        check_origin(state, self._origin)
+        self._network.load(state["network"])
+        self._rng.bit_generator.state = state["generator"]
+        self._baseline.load(state["baseline"])
+        self._temperature = float(state["temperature"])
+        self._batch = [(tuple(tokens), float(advantage)) for tokens, advantage in state["batch"]]
+        self._read.clear()
+
+    def save_weights(self, path: Path) -> None:
+        """Write the policy's weights as a Keras file; its name ends in ``.weights.h5``."""
+        self._network.save_weights(path)
+
+    def _row(self, prefix: tuple[int, ...], mask: Array) -> npt.NDArray[np.float64]:
+        entries = self._vocabulary.entries(prefix)
+        logits = np.zeros(len(mask), dtype=np.float32)
+        if mask.any():
+            chosen = self._logits(prefix)[entries]
+            logits[: len(chosen)] = chosen
+        return masked_softmax(logits / self._temperature, mask)
+
+    def _logits(self, prefix: tuple[int, ...]) -> Floats:
+        """Return float32[V], read on from the longest prefix that was read before."""
+        known = len(prefix)
+        while known and prefix[:known] not in self._read:
+            known -= 1
+        for length in range(known, len(prefix) + 1):
+            if prefix[:length] not in self._read:
+                self._read_next(prefix[:length])
+        return self._read[prefix][0]
+
+    def _read_next(self, prefix: tuple[int, ...]) -> None:
+        if not prefix:
+            entry, memory = Vocabulary.START, self._network.no_memory()
+        else:
+            entry = self._vocabulary.entry(prefix, len(prefix) - 1)
+            memory = self._read[prefix[:-1]][1]
+        self._read[prefix] = self._network.step(entry, memory)
+
+    def _heat(self, repeated: bool) -> None:
+        hotter = min(self._temperature * self._settings.heating, _HOTTEST)
+        self._temperature = hotter if repeated else 1.0
+
+    def _take(self, trajectory: Trajectory) -> bool:
+        if trajectory.repeated and not self._settings.learn_repeats:
+            return False
+        advantage = self._baseline.advantage(trajectory.reward)
+        if advantage is None:
+            return False
+        self._batch.append((trajectory.tokens, advantage))
+        return True
+
+    def _update(self) -> dict[str, float]:
+        advantages = np.array([advantage for _, advantage in self._batch])
+        figures = self._network.update(self._arrays(self._scaled(advantages)))
+        self._batch.clear()
+        self._read.clear()  # it was read with the old weights
+        return {**figures, "advantage": float(advantages.mean())}
+
+    def _scaled(self, advantages: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+        limit = self._settings.advantage_limit
+        if limit is None or self._baseline.scale == 0.0:
+            return advantages
+        return np.clip(advantages / self._baseline.scale, -limit, limit)
+
+    def _arrays(self, advantages: npt.NDArray[np.float64]) -> Batch:
+        steps = (len(self._batch), self._max_tokens)
+        batch: dict[str, npt.NDArray[Any]] = {
+            "entry": np.zeros(steps, dtype=np.int32),
+            "action": np.zeros(steps, dtype=np.int32),
+            "mask": np.zeros((*steps, self._vocabulary.size), dtype=np.int8),
+            "weight": np.zeros(steps, dtype=np.float32),
+            "advantage": advantages.astype(np.float32),
+        }
+        for row, (tokens, _) in enumerate(self._batch):
+            for t in range(len(tokens)):
+                batch["action"][row, t] = self._vocabulary.entry(tokens, t)
+                batch["mask"][row, t] = self._vocabulary.mask(tokens[:t])
+            batch["entry"][row, 1 : len(tokens)] = batch["action"][row, : len(tokens) - 1]
+            batch["weight"][row, : len(tokens)] = 1.0
+        return batch

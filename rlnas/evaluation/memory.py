@@ -1,0 +1,55 @@
+"""The largest memory a process, or its GPU, has needed since it was last asked."""
+
+import resource
+import sys
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+_MEGABYTE = 1e6
+
+
+def reset_peak() -> None:
+    """Begin to measure anew, where the system can."""
+    with suppress(OSError):  # only Linux has it, and not in every container
+        Path("/proc/self/clear_refs").write_text("5")
+    for device in _gpus():
+        device.reset()
+
+
+def peak_megabytes() -> float:
+    """Return the largest memory since `reset_peak`, in MB: the GPU's if there is one.
+
+    Where the system cannot begin anew it is the largest since the process started.
+    """
+    gpus = [device.peak() for device in _gpus()]
+    if gpus:
+        return max(gpus) / _MEGABYTE
+    try:
+        for line in Path("/proc/self/status").read_text().splitlines():
+            if line.startswith("VmHWM:"):
+                return int(line.split()[1]) * 1024 / _MEGABYTE
+    except OSError:
+        pass  # not Linux
+    unit = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / _MEGABYTE
+
+
+class _TensorFlowGpu:
+    def __init__(self, experimental: Any, name: str) -> None:
+        self._experimental, self._name = experimental, name
+
+    def reset(self) -> None:
+        self._experimental.reset_memory_stats(self._name)
+
+    def peak(self) -> float:
+        return float(self._experimental.get_memory_info(self._name)["peak"])
+
+
+def _gpus() -> list[_TensorFlowGpu]:
+    tensorflow = sys.modules.get("tensorflow")  # loaded already, or there is nothing to ask
+    if tensorflow is None:
+        return []
+    config = tensorflow.config
+    count = len(config.list_logical_devices("GPU"))
+    return [_TensorFlowGpu(config.experimental, f"GPU:{number}") for number in range(count)]

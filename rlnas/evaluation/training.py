@@ -1,0 +1,158 @@
+"""Evaluators that build and train real Keras children."""
+
+import math
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from rlnas.children.backend import keras
+from rlnas.children.data import Data
+from rlnas.children.decoder import decode
+from rlnas.children.recipes import batch_norm_momentum
+from rlnas.children.training import train
+from rlnas.config import RecipeConfig
+from rlnas.cost import network_cost
+from rlnas.errors import StorageError
+from rlnas.evaluation.base import Outcome
+from rlnas.evaluation.memory import peak_megabytes, reset_peak
+from rlnas.objectives import Failure, Metrics
+from rlnas.spaces import Architecture
+
+WEIGHTS = "model.weights.h5"
+
+UserFunction = Callable[[Any, Data, int], Any]
+"""A user's evaluator: ``(model, data, seed)`` to an accuracy, a mapping or `Metrics`."""
+
+
+class TrainingEvaluator:
+    """Builds a child, trains it as the recipe says and validates it after each epoch.
+
+    Args:
+        data: The data set; its test part is not touched.
+        function: A user's own training instead: takes the built model, the data and
+            the seed, and returns the validation accuracy, or a mapping with
+            ``val_accuracy`` and further figures, or `Metrics`.
+    """
+
+    def __init__(self, data: Data, function: UserFunction | None = None) -> None:
+        """See the class."""
+        self._data = data
+        self._function = function
+
+    def build(self, architecture: Architecture, recipe: RecipeConfig, seed: int) -> keras.Model:
+        """Return the untrained child; Keras's global seed is set before."""
+        keras.utils.set_random_seed(seed)
+        momentum = batch_norm_momentum(recipe, len(self._data.x_train))
+        return decode(architecture, scale=self._data.scale, batch_norm_momentum=momentum)
+
+    def evaluate(
+        self,
+        architecture: Architecture,
+        recipe: RecipeConfig,
+        seed: int,
+        folder: Path | None = None,
+    ) -> Outcome:
+        """Build and train the child; see `Evaluator.evaluate`.
+
+        Raises:
+            StorageError: The trained weights could not be written.
+        """
+        try:
+            model = self.build(architecture, recipe, seed)
+        except Exception as error:
+            return Failure(f"the child could not be built: {_first_line(error)}")
+        cost = network_cost(architecture.layers, architecture.input_shape, architecture.classes)
+        return self.evaluate_model(model, recipe, seed, flops=cost.flops, folder=folder)
+
+    def evaluate_model(
+        self,
+        model: keras.Model,
+        recipe: RecipeConfig,
+        seed: int,
+        *,
+        flops: int = 0,
+        folder: Path | None = None,
+    ) -> Outcome:
+        """Train a model that is already built, by the same protocol.
+
+        Args:
+            model: From raw inputs to class probabilities.
+            recipe: How it is trained.
+            seed: Seed that a user's own training gets.
+            flops: Floating point operations of one example, 0 if not known.
+            folder: Where the trained weights go; None to drop them.
+
+        Raises:
+            StorageError: The trained weights could not be written.
+        """
+        reset_peak()
+        started = time.perf_counter()
+        try:
+            outcome = self._train(model, recipe, seed)
+        except Exception as error:
+            return Failure(f"training failed: {_first_line(error)}")
+        if isinstance(outcome, Failure):
+            return outcome
+        if folder is not None:
+            save_weights(model, folder)
+        measured = {
+            **outcome.to_json(),
+            "params": int(model.count_params()),
+            "flops": outcome.flops or flops,
+            "seconds": outcome.seconds or time.perf_counter() - started,
+            "peak_memory": outcome.peak_memory or peak_megabytes(),
+        }
+        return Metrics.from_json(measured)
+
+    def _train(self, model: keras.Model, recipe: RecipeConfig, seed: int) -> Outcome:
+        if self._function is not None:
+            return _user_metrics(self._function(model, self._data, seed))
+        history = train(model, self._data, recipe)
+        for name, values in (("loss", history.loss), ("validation loss", history.val_loss)):
+            for epoch, value in enumerate(values, 1):
+                if not math.isfinite(value):
+                    return Failure(f"the {name} became {value} in epoch {epoch}")
+        if len(history.val_accuracy) < recipe.epochs:
+            return Failure(f"the loss became NaN or infinite in epoch {len(history.loss)}")
+        return Metrics(
+            val_accuracy=history.val_accuracy, val_loss=history.val_loss, loss=history.loss
+        )
+
+
+def save_weights(model: keras.Model, folder: Path) -> None:
+    """Write a model's weights to ``<folder>/model.weights.h5``.
+
+    Raises:
+        StorageError: The disk refused.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        model.save_weights(folder / WEIGHTS)
+    except OSError as error:
+        raise StorageError(
+            f"cannot write the weights to {folder}: {error.strerror or error}"
+        ) from error
+
+
+def _user_metrics(value: Any) -> Outcome:
+    if isinstance(value, Metrics | Failure):
+        return value
+    figures = value if isinstance(value, Mapping) else {"val_accuracy": value}
+    if "val_accuracy" not in figures:
+        return Failure(f"the evaluator returned no val_accuracy, only {sorted(figures)}")
+    try:
+        epochs = figures["val_accuracy"]
+        accuracies = epochs if isinstance(epochs, list | tuple) else [epochs]
+        last = tuple(float(accuracy) for accuracy in accuracies)
+        extra = {str(name): float(figures[name]) for name in figures if name != "val_accuracy"}
+    except (TypeError, ValueError):
+        return Failure(f"the evaluator returned {value!r}: expected numbers")
+    if not all(math.isfinite(accuracy) for accuracy in last):
+        return Failure(f"the evaluator returned the accuracy {last}: expected finite numbers")
+    return Metrics(val_accuracy=last, extra=extra)
+
+
+def _first_line(error: Exception) -> str:
+    text = str(error).strip().splitlines()
+    return f"{type(error).__name__}: {text[0]}" if text else type(error).__name__

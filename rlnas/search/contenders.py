@@ -1,0 +1,174 @@
+"""Models trained beside the trials: reference, the user's baseline, and the retrained top K."""
+
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+from rlnas.children.backend import keras
+from rlnas.children.training import accuracy
+from rlnas.cost import network_cost
+from rlnas.errors import NoValidChildError
+from rlnas.evaluation import Outcome, child_seed
+from rlnas.evaluation.training import WEIGHTS, TrainingEvaluator
+from rlnas.objectives import Failure
+from rlnas.search.folder import RunFolder
+from rlnas.search.journal import BRIEF, DONE, FAILED, LONG, Contender, Journal, Trial
+from rlnas.search.progress import SearchProgress
+from rlnas.search.setup import Setup, model_fingerprint
+from rlnas.spaces import Architecture
+
+REFERENCE, BASELINE = "reference", "baseline"
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A model that is to be trained.
+
+    Attributes:
+        name: ``trial-7``, ``reference`` or ``baseline``.
+        key: Canonical key, or the fingerprint of the user's own model.
+        architecture: The network; None for the user's own model.
+        rank: Place by reward, 0 where there is none.
+        trial: Number of the trial, or None.
+    """
+
+    name: str
+    key: str
+    architecture: Architecture | None
+    rank: int = 0
+    trial: int | None = None
+
+
+class Contenders:
+    """Trains models beside the trials, each of them once, and measures them on the test part.
+
+    Args:
+        setup: What the run is made of.
+        folder: The run's folder.
+        journal: Its journal.
+        progress: Shows each model to the user.
+    """
+
+    def __init__(
+        self, setup: Setup, folder: RunFolder, journal: Journal, progress: SearchProgress
+    ) -> None:
+        """See the class."""
+        self._setup, self._folder = setup, folder
+        self._journal, self._progress = journal, progress
+
+    def brief(self) -> None:
+        """Train reference and baseline as the search trains its children."""
+        self._train_all(BRIEF, list(self._beside()))
+
+    def long(self, trials: list[Trial]) -> Contender:
+        """Train the top K, reference and baseline longer; return the one to keep.
+
+        It is chosen by validation accuracy. Then it and those it is compared with are
+        measured on the test part, once.
+
+        Args:
+            trials: Finished trials.
+
+        Raises:
+            NoValidChildError: Not one of the top K could be trained longer.
+        """
+        self._train_all(LONG, [*self._top(trials), *self._beside()])
+        done = [entry for entry in self._journal.contenders(LONG) if entry.metrics]
+        ranked = [entry for entry in done if entry.rank]
+        if not ranked:
+            reason = self._journal.contenders(LONG)[0].reason
+            raise NoValidChildError(f"not one of the top K could be trained longer: {reason}")
+        best = max(ranked, key=lambda entry: (entry.val_accuracy, -entry.rank))
+        for entry in done:
+            if entry.test_accuracy is None and (entry is best or not entry.rank):
+                self._journal.store(replace(entry, test_accuracy=self._test(entry)))
+        return next(entry for entry in self._journal.contenders(LONG) if entry.name == best.name)
+
+    def model(self, contender: Contender) -> keras.Model:
+        """Return a model of the long training with its weights."""
+        entry = next(entry for entry in self._entries() if entry.name == contender.name)
+        model = self._built(entry, self._setup.long_evaluator(), LONG, contender.seed)
+        model.load_weights(self._folder.contender(contender.name) / WEIGHTS)
+        return model
+
+    def forget_long(self) -> None:
+        """Drop the long training, so that it can be done anew."""
+        self._journal.drop_contenders(LONG)
+        shutil.rmtree(self._folder.contenders, ignore_errors=True)
+
+    def _entries(self) -> Iterator[Entry]:
+        for trial in self._journal.trials():
+            yield self._of_trial(trial, 0)
+        yield from self._beside()
+
+    def _top(self, trials: list[Trial]) -> Iterator[Entry]:
+        rewarded = [trial for trial in trials if trial.reward is not None]
+        best_first = sorted(rewarded, key=lambda trial: (-(trial.reward or 0.0), trial.id))
+        for rank, trial in enumerate(best_first[: self._setup.config.final.top_k], 1):
+            yield self._of_trial(trial, rank)
+
+    def _of_trial(self, trial: Trial, rank: int) -> Entry:
+        architecture = self._setup.space.architecture(trial.tokens)
+        return Entry(f"trial-{trial.id}", trial.key, architecture, rank, trial.id)
+
+    def _beside(self) -> Iterator[Entry]:
+        reference = self._setup.space.reference()
+        yield Entry(REFERENCE, self._setup.space.key(reference), reference)
+        if self._setup.baseline is not None:
+            yield Entry(BASELINE, model_fingerprint(self._setup.baseline), None)
+
+    def _train_all(self, phase: str, entries: list[Entry]) -> None:
+        trained = {contender.name for contender in self._journal.contenders(phase)}
+        evaluator: TrainingEvaluator | None = None
+        for number, entry in enumerate(entries, 1):
+            if entry.name in trained:
+                continue
+            if evaluator is None:
+                long = phase == LONG
+                evaluator = self._setup.long_evaluator() if long else self._setup.brief_evaluator()
+            contender = self._trained(entry, phase, evaluator)
+            self._journal.store(contender)
+            self._progress.contender(contender, number, len(entries))
+
+    def _trained(self, entry: Entry, phase: str, evaluator: TrainingEvaluator) -> Contender:
+        self._journal.log_start(f"{entry.name}/{phase}")
+        repeat = 1 if phase == LONG else 0
+        seed = child_seed(self._setup.config.seed, entry.key, repeat)
+        outcome = self._evaluated(entry, phase, evaluator, seed)
+        failed = isinstance(outcome, Failure)
+        return Contender(
+            name=entry.name,
+            phase=phase,
+            rank=entry.rank,
+            trial=entry.trial,
+            key=entry.key,
+            seed=seed,
+            state=FAILED if failed else DONE,
+            metrics=None if isinstance(outcome, Failure) else outcome,
+            reason=outcome.reason if isinstance(outcome, Failure) else None,
+        )
+
+    def _evaluated(
+        self, entry: Entry, phase: str, evaluator: TrainingEvaluator, seed: int
+    ) -> Outcome:
+        recipe = self._setup.long_recipe if phase == LONG else self._setup.config.recipe
+        folder = self._folder.contender(entry.name) if phase == LONG else None
+        model = self._built(entry, evaluator, phase, seed)
+        flops = 0
+        if entry.architecture is not None:
+            chain = entry.architecture
+            flops = network_cost(chain.layers, chain.input_shape, chain.classes).flops
+        return evaluator.evaluate_model(model, recipe, seed, flops=flops, folder=folder)
+
+    def _built(
+        self, entry: Entry, evaluator: TrainingEvaluator, phase: str, seed: int
+    ) -> keras.Model:
+        if entry.architecture is not None:
+            recipe = self._setup.long_recipe if phase == LONG else self._setup.config.recipe
+            return evaluator.build(entry.architecture, recipe, seed)
+        keras.utils.set_random_seed(seed)
+        return keras.models.clone_model(self._setup.baseline)  # with new weights
+
+    def _test(self, contender: Contender) -> float:
+        data = self._setup.data
+        return accuracy(self.model(contender), data.x_test, data.y_test)

@@ -1,0 +1,324 @@
+"""The journal of a run: one SQLite file that every result is committed to.
+
+A proposal is committed as ``running`` together with the controller's state before
+its child starts; its result, what was learned from it and the new state are
+committed together. So the file is true at every instant, whenever the process dies.
+"""
+
+import json
+import sqlite3
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from rlnas.errors import RunError, StorageError
+from rlnas.evaluation import Outcome
+from rlnas.objectives import Failure, Metrics
+from rlnas.search.state import pack, unpack
+
+FORMAT = 1
+"""Version of the tables; a journal of another version is refused."""
+
+RUNNING, DONE, FAILED = "running", "done", "failed"
+BRIEF, LONG = "brief", "long"
+
+_TABLES = """
+CREATE TABLE meta (name TEXT PRIMARY KEY, value TEXT NOT NULL);
+CREATE TABLE trials (
+    id INTEGER PRIMARY KEY, key TEXT NOT NULL UNIQUE, tokens TEXT NOT NULL,
+    log_probs TEXT NOT NULL, seed INTEGER NOT NULL, state TEXT NOT NULL, reward REAL,
+    metrics TEXT, reason TEXT, learned TEXT, policy TEXT, proposals INTEGER,
+    started REAL NOT NULL, ended REAL);
+CREATE TABLE contenders (
+    name TEXT NOT NULL, phase TEXT NOT NULL, rank INTEGER NOT NULL, trial INTEGER,
+    key TEXT NOT NULL, seed INTEGER NOT NULL, state TEXT NOT NULL, metrics TEXT, reason TEXT,
+    test_accuracy REAL, ended REAL, PRIMARY KEY (name, phase));
+CREATE TABLE starts (child TEXT NOT NULL, time REAL NOT NULL);
+CREATE TABLE state (one INTEGER PRIMARY KEY CHECK (one = 1), blob BLOB NOT NULL);
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """One trial as it stands in the journal.
+
+    Attributes:
+        id: Its number, from 1.
+        key: Canonical key of the architecture.
+        tokens: The sequence as it was proposed.
+        log_probs: Log-probability each token had when it was chosen.
+        seed: Seed of the child.
+        state: ``running``, ``done`` or ``failed``.
+        reward: What the controller learned from; None until done, or if failed.
+        metrics: What was measured; None until done, or if failed.
+        reason: Why it failed, else None.
+        learned: Figures of the controller's update, by tag.
+        policy: Mean probability of each choice, by decision, if it was taken here.
+        proposals: Number of proposals so far, repeated ones included.
+        started: When the proposal was committed, seconds since 1970.
+        ended: When the result was committed, seconds since 1970.
+    """
+
+    id: int
+    key: str
+    tokens: tuple[int, ...]
+    log_probs: tuple[float, ...]
+    seed: int
+    state: str = RUNNING
+    reward: float | None = None
+    metrics: Metrics | None = None
+    reason: str | None = None
+    learned: dict[str, float] = field(default_factory=dict)
+    policy: dict[str, list[float]] | None = None
+    proposals: int = 0
+    started: float = 0.0
+    ended: float | None = None
+
+    @property
+    def outcome(self) -> Outcome | None:
+        """Metrics or failure; None while the trial is running."""
+        if self.state == FAILED:
+            return Failure(self.reason or "unknown")
+        return self.metrics
+
+
+@dataclass(frozen=True, slots=True)
+class Contender:
+    """A model that was trained beside the trials, to be compared.
+
+    Attributes:
+        name: ``trial-7``, ``reference`` or ``baseline``.
+        phase: ``brief`` (as in the search) or ``long`` (the retraining at the end).
+        rank: 1 for the trial with the best reward, and so on; 0 for the others.
+        trial: Number of the trial, or None.
+        key: Canonical key, or a fingerprint of the user's own model.
+        seed: Seed of the training.
+        state: ``done`` or ``failed``.
+        metrics: What the training measured; None if it failed.
+        reason: Why it failed, else None.
+        test_accuracy: Share of the test part classified correctly, once it was measured.
+    """
+
+    name: str
+    phase: str
+    rank: int
+    trial: int | None
+    key: str
+    seed: int
+    state: str
+    metrics: Metrics | None = None
+    reason: str | None = None
+    test_accuracy: float | None = None
+
+    @property
+    def val_accuracy(self) -> float | None:
+        """Validation accuracy after the last epoch; None if it failed."""
+        return self.metrics.val_accuracy[-1] if self.metrics else None
+
+
+class Journal:
+    """Reads and writes the journal of one run; one process writes, any number read.
+
+    Args:
+        path: The SQLite file.
+        create: Make a new one.
+
+    Raises:
+        RunError: It is missing, damaged or of another version.
+        StorageError: It cannot be written.
+    """
+
+    def __init__(self, path: Path, *, create: bool = False) -> None:
+        """See the class."""
+        self._path = path
+        if not create and not path.is_file():
+            raise RunError(f"{path} is missing; this is not the folder of a run")
+        with self._sentences():
+            self._db = sqlite3.connect(path, isolation_level=None, timeout=30)
+            self._db.execute("PRAGMA journal_mode=WAL")
+            self._db.execute("PRAGMA synchronous=FULL")
+            if create:
+                self._db.executescript(f"BEGIN; {_TABLES} COMMIT;")
+                self.set_meta({"format": FORMAT})
+            version = self.meta().get("format")
+        if version != FORMAT:
+            raise RunError(
+                f"{path} is of format {version}, this rlnas writes format {FORMAT}; "
+                "start a new run or use the version of rlnas that wrote it"
+            )
+
+    def close(self) -> None:
+        """Close the file."""
+        self._db.close()
+
+    def meta(self) -> dict[str, Any]:
+        """Return what is stored about the run as a whole."""
+        with self._sentences():
+            rows = self._db.execute("SELECT name, value FROM meta").fetchall()
+        return {name: json.loads(value) for name, value in rows}
+
+    def set_meta(self, values: Mapping[str, Any]) -> None:
+        """Store values about the run as a whole."""
+        with self._commit() as db:
+            rows = [(name, json.dumps(value)) for name, value in values.items()]
+            db.executemany("INSERT OR REPLACE INTO meta VALUES (?, ?)", rows)
+
+    def state(self) -> dict[str, Any] | None:
+        """Return the current state of the search, or None before the first commit."""
+        with self._sentences():
+            row = self._db.execute("SELECT blob FROM state").fetchone()
+        return None if row is None else unpack(row[0])
+
+    def propose(self, trial: Trial, state: dict[str, Any]) -> None:
+        """Commit a proposal and the state behind it, before its child starts."""
+        with self._commit() as db:
+            db.execute(
+                "INSERT INTO trials (id, key, tokens, log_probs, seed, state, proposals, started) "
+                "VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+                (
+                    trial.id,
+                    trial.key,
+                    json.dumps(trial.tokens),
+                    json.dumps(trial.log_probs),
+                    trial.seed,
+                    RUNNING,
+                    trial.proposals,
+                    time.time(),
+                ),
+            )
+            _store_state(db, state)
+
+    def finish(self, trial: Trial, state: dict[str, Any]) -> None:
+        """Commit a result, what was learned from it and the new state, all at once."""
+        with self._commit() as db:
+            db.execute(
+                "UPDATE trials SET state=?, reward=?, metrics=?, reason=?, learned=?, policy=?, "
+                "proposals=?, ended=? WHERE id=?",
+                (
+                    trial.state,
+                    trial.reward,
+                    _dumped(trial.metrics.to_json() if trial.metrics else None),
+                    trial.reason,
+                    json.dumps(trial.learned),
+                    _dumped(trial.policy),
+                    trial.proposals,
+                    time.time(),
+                    trial.id,
+                ),
+            )
+            _store_state(db, state)
+
+    def trials(self) -> list[Trial]:
+        """Return all trials in the order of their numbers."""
+        with self._sentences():
+            rows = self._db.execute(
+                "SELECT id, key, tokens, log_probs, seed, state, reward, metrics, reason, learned, "
+                "policy, proposals, started, ended FROM trials ORDER BY id"
+            ).fetchall()
+            return [_trial(row) for row in rows]
+
+    def log_start(self, child: str) -> None:
+        """Commit that the training of a child starts now."""
+        with self._commit() as db:
+            db.execute("INSERT INTO starts VALUES (?, ?)", (child, time.time()))
+
+    def starts(self) -> list[str]:
+        """Return the names of all children whose training was started, in order."""
+        with self._sentences():
+            return [row[0] for row in self._db.execute("SELECT child FROM starts ORDER BY rowid")]
+
+    def store(self, contender: Contender) -> None:
+        """Commit a contender, over an older one of its name and phase."""
+        with self._commit() as db:
+            db.execute(
+                "INSERT OR REPLACE INTO contenders VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                (
+                    contender.name,
+                    contender.phase,
+                    contender.rank,
+                    contender.trial,
+                    contender.key,
+                    contender.seed,
+                    contender.state,
+                    _dumped(contender.metrics.to_json() if contender.metrics else None),
+                    contender.reason,
+                    contender.test_accuracy,
+                    time.time(),
+                ),
+            )
+
+    def contenders(self, phase: str) -> list[Contender]:
+        """Return the contenders of a phase: trials by rank, then reference and baseline."""
+        with self._sentences():
+            rows = self._db.execute(
+                "SELECT name, phase, rank, trial, key, seed, state, metrics, reason, test_accuracy "
+                "FROM contenders WHERE phase = ? ORDER BY rank = 0, rank, name DESC",
+                (phase,),
+            ).fetchall()
+            return [Contender(*row[:7], _metrics(row[7]), *row[8:]) for row in rows]
+
+    def drop_contenders(self, phase: str) -> None:
+        """Forget the contenders of a phase, so that it can be done anew."""
+        with self._commit() as db:
+            db.execute("DELETE FROM contenders WHERE phase = ?", (phase,))
+
+    @contextmanager
+    def _commit(self) -> Iterator[sqlite3.Connection]:
+        with self._sentences():
+            self._db.execute("BEGIN IMMEDIATE")
+            try:
+                yield self._db
+            except BaseException:
+                self._db.execute("ROLLBACK")
+                raise
+            self._db.execute("COMMIT")
+
+    @contextmanager
+    def _sentences(self) -> Iterator[None]:
+        try:
+            yield
+        except sqlite3.OperationalError as error:
+            raise StorageError(
+                f"the journal {self._path} cannot be used: {error}; "
+                "free the disk or mend its permissions, then resume the run"
+            ) from error
+        except (sqlite3.DatabaseError, ValueError, TypeError) as error:
+            raise RunError(
+                f"the journal {self._path} is damaged: {error}; "
+                "restore it from a backup or start a new run"
+            ) from error
+
+
+def _store_state(db: sqlite3.Connection, state: dict[str, Any]) -> None:
+    db.execute("INSERT OR REPLACE INTO state VALUES (1, ?)", (pack(state),))
+
+
+def _dumped(value: Any) -> str | None:
+    return None if value is None else json.dumps(value)
+
+
+def _metrics(text: str | None) -> Metrics | None:
+    return None if text is None else Metrics.from_json(json.loads(text))
+
+
+def _trial(row: tuple[Any, ...]) -> Trial:
+    number, key, tokens, log_probs, seed, state, reward, metrics, reason, learned, policy = row[:11]
+    return Trial(
+        id=number,
+        key=key,
+        tokens=tuple(json.loads(tokens)),
+        log_probs=tuple(json.loads(log_probs)),
+        seed=seed,
+        state=state,
+        reward=reward,
+        metrics=_metrics(metrics),
+        reason=reason,
+        learned=json.loads(learned) if learned else {},
+        policy=json.loads(policy) if policy else None,
+        proposals=row[11],
+        started=row[12],
+        ended=row[13],
+    )

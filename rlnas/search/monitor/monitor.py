@@ -1,0 +1,172 @@
+"""Writes what TensorBoard shows of a run; all of it can be made again from the journal."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from rlnas.search.diagram import draw_png
+from rlnas.search.monitor.events import EventFile, remove_event_files, remove_folder
+from rlnas.search.monitor.heatmap import draw_heatmap
+from rlnas.search.monitor.hparams import experiment, kept, write_row
+from rlnas.search.monitor.records import FinalRecord, TrialRecord
+from rlnas.search.monitor.texts import architecture_text, comparison_text, config_text
+from rlnas.spaces import Space
+
+ROWS = 1_000
+"""Most rows of the HParams table."""
+
+PICTURES = 10
+"""How many pictures of a tag `Monitor.rebuild` draws: as many as TensorBoard keeps unasked."""
+
+
+class Monitor:
+    """Writes one run's scalars, pictures, texts and HParams below its ``tb`` folder.
+
+    Nothing is written before the first record. A folder that holds something already
+    needs `rebuild` first, so that each step is there exactly once.
+
+    Args:
+        folder: The ``tb`` folder of the run; made when needed.
+        space: The space of the run.
+        config_record: The whole config as JSON, shown as text.
+        rows: Most rows of the HParams table.
+    """
+
+    def __init__(
+        self, folder: Path, space: Space, config_record: dict[str, Any], *, rows: int = ROWS
+    ) -> None:
+        """See the class."""
+        self._folder = folder
+        self._space = space
+        self._config = config_record
+        self._rows = rows
+        self._file: EventFile | None = None
+        self._forget()
+
+    def trial(self, record: TrialRecord) -> None:
+        """Write all of a finished trial and flush.
+
+        Trials may finish in any order. One that is ahead of an unfinished one waits for
+        it, since TensorBoard drops what it has read when a lower step follows.
+
+        Raises:
+            KeyError: A tag that the controller returned is not declared.
+            StorageError: The disk refuses.
+        """
+        self._waiting[record.number] = record
+        self._write_ready()
+        self._flush()
+
+    def final(self, records: Sequence[FinalRecord], wall_time: float) -> None:
+        """Write the networks that were retrained, and flush; once per `rebuild`.
+
+        Args:
+            records: The networks, in the order of the table.
+            wall_time: When the retraining ended, in seconds since 1970.
+
+        Raises:
+            StorageError: The disk refuses.
+        """
+        file = self._open(wall_time)
+        ranked = {one.rank: one.scalars() for one in records if one.rank is not None}
+        for rank in sorted(ranked):
+            file.scalars(rank, wall_time, ranked[rank])
+        file.text("final/comparison", 0, wall_time, comparison_text(records))
+        self._flush()
+
+    def rebuild(self, records: Iterable[TrialRecord]) -> None:
+        """Remove all that was written, and write these trials instead.
+
+        Of the pictures and of the best architecture's text only ten each are made again,
+        evenly spread, the last one among them.
+
+        Raises:
+            KeyError: A tag that the controller returned is not declared.
+            StorageError: The disk refuses.
+        """
+        self._close_file()
+        self._forget()
+        remove_event_files(self._folder)
+        remove_folder(self._folder / "trials")
+        found = sorted(records, key=lambda record: record.number)
+        policies = _spread([record.number for record in found if record.policy is not None])
+        bests = _spread([record.number for record in found if record.is_best])
+        for record in found:
+            policy = record.policy if record.number in policies else None
+            best = record.number in bests
+            self._waiting[record.number] = replace(record, policy=policy, is_best=best)
+        self._write_ready(kept({record.number: record.reward for record in found}, self._rows))
+        self._flush()
+
+    def close(self) -> None:
+        """Write what still waits, and close the file; to go on later, `rebuild` first.
+
+        Raises:
+            StorageError: The disk refuses.
+        """
+        for number in sorted(self._waiting):
+            self._write(self._waiting.pop(number), row=True)
+        self._close_file()
+
+    def _forget(self) -> None:
+        self._waiting: dict[int, TrialRecord] = {}
+        self._next = 1  # number of the trial that is written next
+        self._rewards: dict[int, float | None] = {}  # of the trials that have a row
+
+    def _write_ready(self, rows: set[int] | None = None) -> None:
+        """Write the trials that wait for no other; `rows` get a row, None for all."""
+        while self._next in self._waiting:
+            self._write(self._waiting.pop(self._next), row=rows is None or self._next in rows)
+            self._next += 1
+
+    def _write(self, record: TrialRecord, *, row: bool) -> None:
+        step, now = record.number, record.wall_time
+        file = self._open(now)
+        file.scalars(step, now, record.scalars())
+        if record.policy is not None:
+            title = f"{self._run}, after trial {step}"
+            picture = draw_heatmap(self._space.decisions, record.policy, title)
+            file.image("policy/heatmap", step, now, picture)
+        if record.is_best:
+            title = f"{self._run}, trial {step}"
+            file.image("best/diagram", step, now, draw_png(record.architecture, title))
+            file.text("best/architecture", step, now, architecture_text(record))
+        if row:
+            self._write_row(record)
+
+    def _write_row(self, record: TrialRecord) -> None:
+        write_row(self._row_folder(record.number), record, f"{self._run}/{record.number}")
+        self._rewards[record.number] = record.reward
+        for number in self._rewards.keys() - kept(self._rewards, self._rows):
+            remove_folder(self._row_folder(number))
+            del self._rewards[number]
+
+    def _row_folder(self, number: int) -> Path:
+        return self._folder / "trials" / str(number)
+
+    @property
+    def _run(self) -> str:
+        return self._folder.resolve().parent.name
+
+    def _open(self, wall_time: float) -> EventFile:
+        if self._file is None:
+            self._file = EventFile(self._folder, wall_time)
+            self._file.summary(0, wall_time, experiment(wall_time))
+            self._file.text("run/config", 0, wall_time, config_text(self._config))
+        return self._file
+
+    def _flush(self) -> None:
+        if self._file is not None:
+            self._file.flush()
+
+    def _close_file(self) -> None:
+        if self._file is not None:
+            self._file.close()
+            self._file = None
+
+
+def _spread(numbers: Sequence[int]) -> set[int]:
+    """Return at most `PICTURES` of the numbers, evenly spread, the last among them."""
+    count = min(len(numbers), PICTURES)
+    return {numbers[(index + 1) * len(numbers) // count - 1] for index in range(count)}

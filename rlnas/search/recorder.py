@@ -1,0 +1,155 @@
+"""What is derived from the journal after each commit: TensorBoard, ``best/``, policy weights."""
+
+import json
+import time
+from functools import cached_property
+from typing import Any
+
+from rlnas.children.backend import keras
+from rlnas.config import RecipeConfig
+from rlnas.controllers import Controller
+from rlnas.evaluation.training import WEIGHTS, TrainingEvaluator
+from rlnas.search.contenders import BASELINE, REFERENCE
+from rlnas.search.export import export
+from rlnas.search.folder import RunFolder
+from rlnas.search.journal import BRIEF, FAILED, RUNNING, Contender, Journal, Trial
+from rlnas.search.loop import Observer
+from rlnas.search.monitor import FinalRecord, Monitor, TrialRecord
+from rlnas.search.progress import best_of
+from rlnas.search.report import make_report
+from rlnas.search.setup import Setup
+
+
+class Recorder(Observer):
+    """Keeps all that shows a run up to date; every part of it can be made again.
+
+    Args:
+        setup: What the run is made of.
+        folder: Its folder.
+        journal: Its journal.
+        controller: The controller whose weights are kept, or None.
+    """
+
+    def __init__(
+        self, setup: Setup, folder: RunFolder, journal: Journal, controller: Controller | None
+    ) -> None:
+        """See the class."""
+        self._setup, self._folder, self._journal = setup, folder, journal
+        self._controller = controller
+        self._best: Trial | None = None
+        self._ended, self._failures = 0, 0
+        self._monitor = Monitor(
+            folder.tensorboard, setup.space, setup.config.model_dump(mode="json")
+        )
+
+    def rebuild(self) -> None:
+        """Make TensorBoard's files and ``best/`` agree with the journal after any stop."""
+        finished = [trial for trial in self._journal.trials() if trial.state != RUNNING]
+        self._best, self._ended, self._failures = None, 0, 0
+        self._monitor.rebuild([self._record(trial) for trial in finished])
+        if self._controller is None or self._best is None:
+            return
+        if self._exported() != self._best.id:
+            self._export_brief(self._best)
+
+    def trial(self, trial: Trial) -> None:
+        """Write a trial to TensorBoard, and export it if it is the best so far."""
+        self._monitor.trial(self._record(trial))
+        if self._best is trial:
+            self._export_brief(trial)
+        save = getattr(self._controller, "save_weights", None)
+        if save is not None:
+            save(self._folder.controller_weights)
+
+    def export_final(self, trial: Trial, model: keras.Model) -> None:
+        """Export the retrained best to ``best/``, over what the search left there.
+
+        Args:
+            trial: Its trial.
+            model: Its model after the long training.
+        """
+        self._export(trial, model, self._setup.long_recipe)
+
+    def final(self, retrained: list[Contender], kept: Contender) -> None:
+        """Write the retrained models to TensorBoard, once per `rebuild`.
+
+        Args:
+            retrained: All models of the long training.
+            kept: The one that is the result of the run.
+        """
+        rewards = {trial.id: trial.reward for trial in self._journal.trials()}
+        brief = {entry.name: entry.val_accuracy for entry in self._journal.contenders(BRIEF)}
+        records = [
+            FinalRecord(
+                name=entry.name,
+                rank=entry.rank or (0 if entry.name == REFERENCE else None),
+                layers="your own model" if entry.name == BASELINE else entry.key,
+                params=entry.metrics.params if entry.metrics else 0,
+                reward=rewards[entry.trial] if entry.trial else brief.get(entry.name),
+                val_accuracy=entry.val_accuracy,
+                test_accuracy=entry.test_accuracy,
+                chosen=entry.name == kept.name,
+            )
+            for entry in retrained
+        ]
+        self._monitor.final(records, time.time())
+
+    def close(self) -> None:
+        """Write what is left."""
+        self._monitor.close()
+
+    @cached_property
+    def _evaluator(self) -> TrainingEvaluator:
+        return self._setup.brief_evaluator()
+
+    def _export_brief(self, trial: Trial) -> None:
+        recipe = self._setup.config.recipe
+        architecture = self._setup.space.architecture(trial.tokens)
+        model = self._evaluator.build(architecture, recipe, trial.seed)
+        weights = self._folder.trial(trial.id) / WEIGHTS
+        if weights.is_file():
+            model.load_weights(weights)
+        self._export(trial, model, recipe)
+
+    def _export(self, trial: Trial, model: keras.Model, recipe: RecipeConfig) -> None:
+        export(
+            model,
+            self._setup.space.architecture(trial.tokens),
+            make_report(self._setup, self._folder.name, trial, self._journal),
+            self._folder.best,
+            data=self._setup.data,
+            recipe=recipe,
+        )
+
+    def _exported(self) -> Any:
+        path = self._folder.best / "report.json"
+        if not path.is_file():
+            return None
+        try:
+            return json.loads(path.read_text(encoding="utf-8")).get("trial")
+        except ValueError:
+            return None  # cut off in the middle: it is made again
+
+    def _record(self, trial: Trial) -> TrialRecord:
+        """Return what TensorBoard shows of a trial, and count it."""
+        best = best_of([trial] if self._best is None else [self._best, trial])
+        better = best is trial
+        self._best = best
+        self._ended += 1
+        self._failures += trial.state == FAILED
+        return TrialRecord(
+            number=trial.id,
+            tokens=trial.tokens,
+            architecture=self._setup.space.architecture(trial.tokens),
+            reward=trial.reward,
+            best_reward=best.reward if best else None,
+            is_best=better,
+            state=trial.state,
+            metrics=trial.metrics,
+            learned=trial.learned,
+            proposals=trial.proposals,
+            repeats=trial.proposals - self._ended,
+            failures=self._failures,
+            policy=trial.policy,
+            wall_time=trial.ended or trial.started,
+        )

@@ -1,0 +1,220 @@
+"""What a search came to, read from its run folder; loads no Keras until a model is asked for."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rlnas.search.folder import RunFolder
+from rlnas.search.journal import BRIEF, LONG, RUNNING, Contender, Journal, Trial
+from rlnas.search.progress import best_of
+
+
+@dataclass(frozen=True, slots=True)
+class Best:
+    """The best architecture of a run.
+
+    Attributes:
+        trial: Number of its trial.
+        tokens: Its token sequence.
+        val_accuracy: After the long training, or of the search while there was none.
+        test_accuracy: After the long training; None while there was none.
+        params: Number of weights.
+        architecture: Path of its Keras JSON.
+        layers: Its layers in one line.
+    """
+
+    trial: int
+    tokens: tuple[int, ...]
+    val_accuracy: float
+    test_accuracy: float | None
+    params: int
+    architecture: Path
+    layers: str
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the record as JSON."""
+        return {
+            "trial": self.trial,
+            "tokens": list(self.tokens),
+            "val_accuracy": self.val_accuracy,
+            "test_accuracy": self.test_accuracy,
+            "params": self.params,
+            "architecture": str(self.architecture),
+            "layers": self.layers,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class SearchResult:
+    """What a search came to.
+
+    Attributes:
+        run: Name of the run.
+        folder: Its folder.
+        status: ``done``, or how far it is: ``searching`` or ``retraining``.
+        controller: Name of the controller.
+        dataset: Name of the data set.
+        seed: Seed of the run.
+        seconds: Time the search and the retraining took.
+        trials: All trials in the order of their numbers.
+        brief: Reference and baseline, trained as in the search.
+        retrained: The top K, reference and baseline after the long training.
+        best: The best architecture; None while no trial has ended well.
+    """
+
+    run: str
+    folder: Path
+    status: str
+    controller: str
+    dataset: str
+    seed: int
+    seconds: float
+    trials: tuple[Trial, ...]
+    brief: tuple[Contender, ...]
+    retrained: tuple[Contender, ...]
+    best: Best | None
+
+    @property
+    def model(self) -> Any:
+        """The best Keras model with its trained weights.
+
+        Raises:
+            RunError: The run has no exported model yet.
+        """
+        from rlnas.errors import RunError
+
+        path = self.folder / "best" / "model.keras"
+        if not path.is_file():
+            raise RunError(f"{self.run} has no exported model yet; resume the run")
+        from rlnas.children.backend import keras
+
+        return keras.models.load_model(path)
+
+    def to_json(self, *, history: bool = False) -> dict[str, Any]:
+        """Return the result as JSON, with each trial if asked for."""
+        record: dict[str, Any] = {
+            "run": self.run,
+            "folder": str(self.folder),
+            "status": self.status,
+            "controller": self.controller,
+            "dataset": self.dataset,
+            "seed": self.seed,
+            "trials": sum(trial.state != RUNNING for trial in self.trials),
+            "seconds": round(self.seconds, 3),
+            "best": self.best.to_json() if self.best else None,
+            "reference": _beside("reference", self.brief, self.retrained),
+            "baseline": _beside("baseline", self.brief, self.retrained),
+            "retrained": [_contender(entry) for entry in self.retrained if entry.rank],
+        }
+        if history:
+            record["history"] = [_trial(trial) for trial in self.trials]
+        return record
+
+
+def read_result(folder: RunFolder) -> SearchResult:
+    """Read what a run has come to so far.
+
+    Raises:
+        RunError: There is no such run, or its journal is damaged.
+    """
+    journal = folder.open()
+    try:
+        return _read(folder, journal)
+    finally:
+        journal.close()
+
+
+def _read(folder: RunFolder, journal: Journal) -> SearchResult:
+    meta, trials = journal.meta(), tuple(journal.trials())
+    retrained = tuple(journal.contenders(LONG))
+    config = meta["config"]
+    return SearchResult(
+        run=folder.name,
+        folder=folder.path,
+        status=meta["status"],
+        controller=config["controller"]["name"],
+        dataset=meta["data"]["name"],
+        seed=config["seed"],
+        seconds=_seconds(trials, journal),
+        trials=trials,
+        brief=tuple(journal.contenders(BRIEF)),
+        retrained=retrained,
+        best=_best(folder, trials, retrained, meta),
+    )
+
+
+def _best(
+    folder: RunFolder, trials: tuple[Trial, ...], retrained: tuple[Contender, ...], meta: Any
+) -> Best | None:
+    chosen: Trial | None = best_of(trials)
+    entry: Contender | None = None
+    if meta["status"] == "done":
+        entry = next(entry for entry in retrained if entry.trial == meta["best_trial"] is not None)
+        chosen = next(trial for trial in trials if trial.id == meta["best_trial"])
+    if chosen is None or chosen.metrics is None:
+        return None
+    report = folder.best / "report.json"
+    described = chosen.key
+    if report.is_file():
+        stored = json.loads(report.read_text(encoding="utf-8"))
+        described = stored["architecture"] if stored["trial"] == chosen.id else chosen.key
+    brief_accuracy = max(chosen.metrics.val_accuracy)
+    return Best(
+        trial=chosen.id,
+        tokens=chosen.tokens,
+        val_accuracy=brief_accuracy if entry is None else float(entry.val_accuracy or 0.0),
+        test_accuracy=None if entry is None else entry.test_accuracy,
+        params=chosen.metrics.params,
+        architecture=folder.best / "architecture.json",
+        layers=described,
+    )
+
+
+def _seconds(trials: tuple[Trial, ...], journal: Journal) -> float:
+    state = journal.state()
+    searching = float(state["counters"]["seconds"]) if state else 0.0
+    long = [entry.metrics.seconds for entry in journal.contenders(LONG) if entry.metrics]
+    return searching + sum(long)
+
+
+def _beside(
+    name: str, brief: tuple[Contender, ...], retrained: tuple[Contender, ...]
+) -> dict[str, Any] | None:
+    found = [entry for entry in (*brief, *retrained) if entry.name == name]
+    if not found:
+        return None
+    record: dict[str, Any] = {"params": None, "brief_val_accuracy": None}
+    for entry in found:
+        if entry.metrics:
+            record["params"] = entry.metrics.params
+        if entry.phase == BRIEF:
+            record["brief_val_accuracy"] = entry.val_accuracy
+        else:
+            record["val_accuracy"] = entry.val_accuracy
+            record["test_accuracy"] = entry.test_accuracy
+    return record
+
+
+def _contender(entry: Contender) -> dict[str, Any]:
+    return {
+        "trial": entry.trial,
+        "rank": entry.rank,
+        "state": entry.state,
+        "reason": entry.reason,
+        "val_accuracy": entry.val_accuracy,
+        "test_accuracy": entry.test_accuracy,
+    }
+
+
+def _trial(trial: Trial) -> dict[str, Any]:
+    return {
+        "trial": trial.id,
+        "tokens": list(trial.tokens),
+        "seed": trial.seed,
+        "state": trial.state,
+        "reward": trial.reward,
+        "reason": trial.reason,
+        "key": trial.key,
+        "metrics": trial.metrics.to_json() if trial.metrics else None,
+    }

@@ -1,0 +1,129 @@
+"""Going on with runs that are on disk: resume, retrain and export."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from rlnas.config import SearchConfig, dump_config, make_config, with_flags
+from rlnas.errors import RunError, StorageError
+from rlnas.search.export import copy_export
+from rlnas.search.folder import RunFolder
+from rlnas.search.journal import LONG, RUNNING, Journal
+from rlnas.search.progress import SearchProgress
+from rlnas.search.result import SearchResult, read_result
+from rlnas.search.run import DONE, RETRAINING, SEARCHING, Search
+
+Flags = Mapping[tuple[str, ...], Any]
+
+
+def resume_run(folder: RunFolder, flags: Flags, progress: SearchProgress) -> SearchResult:
+    """Go on with a run; one that has ended gives its result, unless its budget grew.
+
+    Args:
+        folder: The run's folder.
+        flags: A new budget, by path in the config.
+        progress: Shows the user how it goes.
+
+    Raises:
+        UsageError: The run is missing, damaged, or of other data, space or version.
+        NoValidChildError: Not one child could be trained.
+        StorageError: The disk refused; all that was committed stays.
+        InterruptedRunError: The user stopped the run; it was saved.
+    """
+    journal = folder.open()
+    try:
+        meta = journal.meta()
+        config = _changed(folder, flags)
+        _refuse_function(folder, meta)
+        if meta["status"] == DONE and not _has_budget(config, journal):
+            progress.close()
+            return read_result(folder)
+        _store(folder, journal, config)
+        if meta["status"] != SEARCHING and _has_budget(config, journal):
+            journal.set_meta({"status": SEARCHING})
+            journal.drop_contenders(LONG)
+    finally:
+        journal.close()
+    return _search(folder, config, meta, progress).resume(folder.name)
+
+
+def retrain_run(folder: RunFolder, flags: Flags, progress: SearchProgress) -> SearchResult:
+    """Do the retraining of a run anew and export its best.
+
+    Args:
+        folder: The run's folder.
+        flags: Settings of the retraining, by path in the config.
+        progress: Shows the user how it goes.
+
+    Raises:
+        UsageError: The run is missing, damaged or still searching, or a setting is wrong.
+        NoValidChildError: Not one of the top K could be trained longer.
+        StorageError: The disk refused; all that was committed stays.
+        InterruptedRunError: The user stopped the run; it was saved.
+    """
+    journal = folder.open()
+    try:
+        meta = journal.meta()
+        config = _changed(folder, flags)
+        _refuse_function(folder, meta)
+        if meta["status"] == SEARCHING:
+            raise RunError(
+                f"{folder.name} is still searching; first end it with: {folder.resume_line()}"
+            )
+        _store(folder, journal, config)
+        journal.drop_contenders(LONG)
+        journal.set_meta({"status": RETRAINING})
+    finally:
+        journal.close()
+    return _search(folder, config, meta, progress).resume(folder.name)
+
+
+def export_run(folder: RunFolder, target: Path) -> list[str]:
+    """Copy the best architecture of a run to another folder; return the files' names.
+
+    Raises:
+        RunError: The run has nothing to export yet, or the target holds foreign files.
+        StorageError: The disk refused.
+    """
+    folder.open().close()
+    if not (folder.best / "architecture.json").is_file():
+        raise RunError(f"{folder.name} has no best yet; go on with: {folder.resume_line()}")
+    return copy_export(folder.best, target)
+
+
+def _changed(folder: RunFolder, flags: Flags) -> SearchConfig:
+    config = folder.read_config()
+    return make_config(with_flags(config.model_dump(), flags))
+
+
+def _has_budget(config: SearchConfig, journal: Journal) -> bool:
+    ended = sum(trial.state != RUNNING for trial in journal.trials())
+    state = journal.state()
+    seconds = state["counters"]["seconds"] if state else 0.0
+    limit = config.budget.time_limit
+    return ended < config.budget.trials and (limit is None or seconds < limit)
+
+
+def _store(folder: RunFolder, journal: Journal, config: SearchConfig) -> None:
+    try:
+        folder.config.write_text(dump_config(config, comments=True), encoding="utf-8")
+    except OSError as error:
+        raise StorageError(
+            f"cannot write {folder.config}: {error.strerror or error}; mend its permissions"
+        ) from error
+    journal.set_meta({"config": config.model_dump(mode="json")})
+
+
+def _refuse_function(folder: RunFolder, meta: Mapping[str, Any]) -> None:
+    if meta["evaluator"] != "training" or meta["data"]["arrays"]:
+        raise RunError(
+            f"{folder.name} was started from Python with data or an evaluator of its own; "
+            f"continue it there with: rlnas.Search(...).resume({folder.name!r})"
+        )
+
+
+def _search(
+    folder: RunFolder, config: SearchConfig, meta: Mapping[str, Any], progress: SearchProgress
+) -> Search:
+    pinned = config.model_copy(update={"threads": meta["threads"]})
+    return Search(config=pinned, root=folder.root, progress=progress)

@@ -1,0 +1,266 @@
+"""`Search`: a whole run from data to exported model, new or resumed."""
+
+import re
+import signal
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from rlnas.children.data import Data
+from rlnas.children.datasets import load_data
+from rlnas.children.runtime import prepare
+from rlnas.config import SearchConfig, default_root, make_config, with_flags
+from rlnas.controllers import make_controller
+from rlnas.errors import ConfigError, InterruptedRunError, RunError, unknown_name
+from rlnas.evaluation import InlineExecutor
+from rlnas.evaluation.training import UserFunction
+from rlnas.search.contenders import Contenders
+from rlnas.search.folder import RunFolder, free_name
+from rlnas.search.journal import LONG, Journal
+from rlnas.search.loop import SearchLoop
+from rlnas.search.progress import SearchProgress, Silence
+from rlnas.search.recorder import Recorder
+from rlnas.search.result import SearchResult, read_result
+from rlnas.search.setup import Setup, load_baseline, make_space, model_fingerprint, versions
+from rlnas.spaces import Space, fingerprint
+
+SEARCHING, RETRAINING, DONE = "searching", "retraining", "done"
+
+
+class Search:
+    """A search for a Keras architecture.
+
+    Args:
+        data: Arrays ``(x, y)`` or ``(x, y, x_test, y_test)``, a `tf.data.Dataset`, a known
+            name, a path, or None for the config's data set.
+        space: A space of your own; by default the one the config describes.
+        evaluator: Your own training, a function ``(model, data, seed)`` that returns the
+            validation accuracy or a mapping of metrics; by default the config's recipe.
+        baseline: Your own Keras model or its file, trained by the same protocol.
+        config: All other settings, a `SearchConfig` or a mapping like the YAML file.
+        root: Folder of all runs; by default ``RLNAS_ROOT`` or ``checkpoints``.
+        progress: Shows the user how the search goes; by default nothing is shown.
+        settings: Shortcuts into the config: ``controller``, ``trials``, ``seed``, ``name``,
+            ``epochs``, ``time_limit``, ``top_k``, ``final_epochs``, ``threads``.
+
+    Raises:
+        UsageError: A setting, the data or the baseline is wrong.
+    """
+
+    def __init__(
+        self,
+        data: Any = None,
+        *,
+        space: Space | str | None = None,
+        evaluator: UserFunction | None = None,
+        baseline: Any = None,
+        config: SearchConfig | Mapping[str, Any] | None = None,
+        root: str | Path | None = None,
+        progress: SearchProgress | None = None,
+        **settings: Any,
+    ) -> None:
+        """See the class."""
+        self.config = _with_settings(config, space, data, settings)
+        self.root = Path(root) if root is not None else default_root()
+        self._progress = progress or Silence()
+        loaded = load_data(_source(data), self.config.data, self.config.seed)
+        own_space = None if isinstance(space, str) else space
+        self._setup = _make_setup(self.config, loaded, own_space, evaluator, baseline)
+        self._arrays = not (data is None or isinstance(data, str | Path))
+
+    def run(self) -> SearchResult:
+        """Search, retrain the best, export it, and return what came out.
+
+        Raises:
+            RunError: The run's folder exists or cannot be written.
+            NoValidChildError: Not one child could be trained.
+            StorageError: The disk refused; all that was committed stays.
+            InterruptedRunError: The user stopped the run; it was saved.
+        """
+        folder = RunFolder(self.root, self.config.name or self._free_name())
+        journal = folder.create(self.config, self._meta())
+        with folder.writing():
+            return self._go(folder, journal)
+
+    def resume(self, name: str) -> SearchResult:
+        """Go on with a run of this config; an ended one only gives its result.
+
+        Args:
+            name: Name of the run.
+
+        Raises:
+            RunError: There is no such run, or it is of another space, data or version.
+            NoValidChildError: Not one child could be trained.
+            StorageError: The disk refused; all that was committed stays.
+            InterruptedRunError: The user stopped the run; it was saved.
+        """
+        folder = RunFolder(self.root, name)
+        journal = folder.open()
+        with folder.writing():
+            self._check_same(folder, journal.meta())
+            return self._go(folder, journal)
+
+    def _go(self, folder: RunFolder, journal: Journal) -> SearchResult:
+        try:
+            with _stopping_by_signal():
+                if journal.meta()["status"] == SEARCHING:
+                    self._search(folder, journal)
+                if journal.meta()["status"] == RETRAINING:
+                    self._retrain(folder, journal)
+        except KeyboardInterrupt:
+            raise InterruptedRunError(
+                f"stopped, everything is saved; continue with: {folder.resume_line()}"
+            ) from None
+        finally:
+            self._progress.close()
+            journal.close()
+        return read_result(folder)
+
+    def _search(self, folder: RunFolder, journal: Journal) -> None:
+        self._progress.note(f"run {folder.name} in {folder.path}")
+        Contenders(self._setup, folder, journal, self._progress).brief()
+        controller = make_controller(self._setup.space, self.config.controller, self.config.seed)
+        executor = InlineExecutor(self._setup.brief_evaluator())
+        recorder = Recorder(self._setup, folder, journal, controller)
+        recorder.rebuild()
+        loop = SearchLoop(
+            self._setup, folder, journal, controller, executor, recorder, self._progress
+        )
+        loop.run()
+        recorder.close()
+        journal.set_meta({"status": RETRAINING})
+
+    def _retrain(self, folder: RunFolder, journal: Journal) -> None:
+        trials = [trial for trial in journal.trials() if trial.ended is not None]
+        contenders = Contenders(self._setup, folder, journal, self._progress)
+        kept = contenders.long(trials)
+        recorder = Recorder(self._setup, folder, journal, None)
+        recorder.rebuild()
+        recorder.final(journal.contenders(LONG), kept)
+        trial = next(trial for trial in trials if trial.id == kept.trial)
+        recorder.export_final(trial, contenders.model(kept))
+        recorder.close()
+        journal.set_meta({"status": DONE, "best_trial": trial.id})
+
+    def _free_name(self) -> str:
+        plain = re.sub(r"[^A-Za-z0-9_-]+", "-", Path(self._setup.data.name).stem).strip("-_")
+        return free_name(self.root, f"{plain[:60] or 'data'}-{self.config.controller.name}")
+
+    def _meta(self) -> dict[str, Any]:
+        return {
+            "status": SEARCHING,
+            "config": self.config.model_dump(mode="json"),
+            "space": self._setup.space.to_json(),
+            "space_fingerprint": fingerprint(self._setup.space),
+            "data": {
+                "name": self._setup.data.name,
+                "fingerprint": self._setup.data.fingerprint,
+                "arrays": self._arrays,
+            },
+            "threads": self._setup.threads,
+            "evaluator": "training" if self._setup.function is None else "function",
+            "baseline": None
+            if self._setup.baseline is None
+            else model_fingerprint(self._setup.baseline),
+            "versions": versions(),
+            "best_trial": None,
+        }
+
+    def _check_same(self, folder: RunFolder, meta: Mapping[str, Any]) -> None:
+        mine = self._meta()
+        if mine["space_fingerprint"] != meta["space_fingerprint"]:
+            raise RunError(
+                f"{folder.path} was written for space {meta['space_fingerprint']}, this config "
+                f"says {mine['space_fingerprint']}; start a new run or pass the old config"
+            )
+        if mine["data"]["fingerprint"] != meta["data"]["fingerprint"]:
+            raise RunError(
+                f"{folder.path} was written for data {meta['data']['fingerprint']}, this is "
+                f"{mine['data']['fingerprint']}; start a new run or bring the old data back"
+            )
+        for name in ("evaluator", "baseline"):
+            if mine[name] != meta[name]:
+                raise RunError(
+                    f"{folder.path} was started with {name} {meta[name]}, now it is {mine[name]}; "
+                    f"start a new run or pass the old {name}"
+                )
+        changed = [
+            f"{part} {version} (was {meta['versions'].get(part)})"
+            for part, version in mine["versions"].items()
+            if meta["versions"].get(part) != version
+        ]
+        if changed:
+            self._progress.note(f"other versions now, bits may differ: {', '.join(changed)}")
+
+
+_SHORTCUTS: dict[str, tuple[str, ...]] = {
+    "name": ("name",),
+    "seed": ("seed",),
+    "threads": ("threads",),
+    "controller": ("controller", "name"),
+    "trials": ("budget", "trials"),
+    "time_limit": ("budget", "time_limit"),
+    "epochs": ("recipe", "epochs"),
+    "top_k": ("final", "top_k"),
+    "final_epochs": ("final", "epochs"),
+}
+
+
+def _with_settings(
+    config: SearchConfig | Mapping[str, Any] | None,
+    space: Space | str | None,
+    data: Any,
+    settings: Mapping[str, Any],
+) -> SearchConfig:
+    unknown = [name for name in settings if name not in _SHORTCUTS]
+    if unknown:
+        raise ConfigError(unknown_name("setting", unknown[0], _SHORTCUTS))
+    values = config.model_dump() if isinstance(config, SearchConfig) else dict(config or {})
+    flags: dict[tuple[str, ...], Any] = {_SHORTCUTS[name]: settings[name] for name in settings}
+    if isinstance(space, str):
+        flags["space", "name"] = space
+    if isinstance(data, str | Path):
+        flags["data", "dataset"] = str(data)
+    return make_config(with_flags(values, flags))
+
+
+def _source(data: Any) -> Any:
+    return None if isinstance(data, str | Path) else data
+
+
+def _make_setup(
+    config: SearchConfig,
+    data: Data,
+    space: Space | None,
+    function: UserFunction | None,
+    baseline: Any,
+) -> Setup:
+    threads = prepare(config.threads)
+    own = baseline if baseline is not None else config.baseline
+    return Setup(
+        config=config,
+        data=data,
+        space=space if space is not None else make_space(config, data),
+        threads=threads,
+        function=function,
+        baseline=load_baseline(own, data),
+    )
+
+
+@contextmanager
+def _stopping_by_signal() -> Iterator[None]:
+    """Let SIGTERM stop a run as Ctrl-C does."""
+
+    def stop(signum: int, frame: Any) -> None:
+        raise KeyboardInterrupt
+
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)

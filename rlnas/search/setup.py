@@ -1,0 +1,130 @@
+"""All that a run is made of, put together once: config, data, space, evaluator, seeds."""
+
+import hashlib
+import platform
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from rlnas.children.backend import keras
+from rlnas.children.data import Data
+from rlnas.config import RecipeConfig, SearchConfig
+from rlnas.errors import ConfigError, SpaceError
+from rlnas.evaluation.training import TrainingEvaluator, UserFunction
+from rlnas.objectives import Objective
+from rlnas.spaces import ImageSpace, Space
+
+
+@dataclass(frozen=True, slots=True)
+class Setup:
+    """What a run is made of.
+
+    Attributes:
+        config: All settings.
+        data: The whole data set.
+        space: The grammar.
+        threads: Threads a child is trained with.
+        function: A user's own evaluator, or None.
+        baseline: A user's own model, untrained, or None.
+    """
+
+    config: SearchConfig
+    data: Data
+    space: Space
+    threads: int
+    function: UserFunction | None = None
+    baseline: keras.Model | None = None
+
+    @property
+    def objective(self) -> Objective:
+        """How metrics become the reward."""
+        return Objective(self.config.objective.last_epochs, self.config.objective.exponent)
+
+    @property
+    def long_recipe(self) -> RecipeConfig:
+        """The recipe of the retraining: that of the search with more epochs."""
+        return self.config.recipe.model_copy(update={"epochs": self.config.final.epochs})
+
+    def brief_evaluator(self) -> TrainingEvaluator:
+        """Return the evaluator of the search, on the part of the data it may see."""
+        part = self.data.sampled(self.config.data.train_samples, self.config.seed)
+        return TrainingEvaluator(part, self.function)
+
+    def long_evaluator(self) -> TrainingEvaluator:
+        """Return the evaluator of the retraining."""
+        part = self.data.sampled(self.config.data.final_samples, self.config.seed)
+        return TrainingEvaluator(part, self.function)
+
+
+def make_space(config: SearchConfig, data: Data) -> Space:
+    """Return the space of the config for this data.
+
+    Raises:
+        ConfigError: The data is not of the space's kind, or no network fits.
+    """
+    try:
+        return ImageSpace(
+            data.input_shape,
+            data.classes,
+            max_layers=config.space.max_layers,
+            max_params=config.space.max_params,
+            max_flops=config.space.max_flops,
+            choices=config.space.choices,
+        )
+    except SpaceError as error:
+        raise ConfigError(f"space: {error}") from error
+
+
+def load_baseline(source: str | keras.Model | None, data: Data) -> keras.Model | None:
+    """Return a user's own model, to be trained from new weights.
+
+    Args:
+        source: A ``.keras`` file, a ``.json`` of an architecture, a model, or None.
+        data: The data set whose examples it must take.
+
+    Raises:
+        ConfigError: It cannot be read, or does not fit the data.
+    """
+    if source is None:
+        return None
+    model = _read_model(Path(source)) if isinstance(source, str | Path) else source
+    expected = (tuple(data.input_shape), data.classes)
+    got = (tuple(model.input_shape[1:]), model.output_shape[-1])
+    if got != expected or len(model.output_shape) != 2:
+        raise ConfigError(
+            f"baseline (--baseline): expected a model from {expected[0]} to {expected[1]} "
+            f"class probabilities, got one from {got[0]} to {tuple(model.output_shape[1:])}"
+        )
+    return model
+
+
+def model_fingerprint(model: keras.Model) -> str:
+    """Return sixteen hexadecimal digits that differ when the architectures do."""
+    return hashlib.sha256(model.to_json().encode()).hexdigest()[:16]
+
+
+def versions() -> dict[str, str]:
+    """Return the versions on which the bits of a run depend."""
+    names = ["rlnas", "keras", "numpy", keras.backend.backend()]
+    found = {"python": platform.python_version(), "machine": platform.machine()}
+    for name in names:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            found[name] = "not installed as a package"
+    return found
+
+
+def _read_model(path: Path) -> keras.Model:
+    if not path.is_file():
+        raise ConfigError(f"baseline (--baseline): {path} does not exist; check the path")
+    try:
+        if path.suffix == ".json":
+            return keras.models.model_from_json(path.read_text(encoding="utf-8"))
+        return keras.models.load_model(path, compile=False)
+    except Exception as error:
+        first: Any = str(error).strip().splitlines() or [type(error).__name__]
+        raise ConfigError(
+            f"baseline (--baseline): {path} is not a Keras model that can be read: {first[0]}"
+        ) from error

@@ -1,0 +1,65 @@
+"""Trees of JSON values and NumPy arrays as bytes and back, without pickle."""
+
+import io
+import json
+from typing import Any
+
+import numpy as np
+
+from rlnas.errors import RunError
+
+_ARRAY = "__array__"
+
+
+def pack(state: dict[str, Any]) -> bytes:
+    """Return a state as bytes: an ``.npz`` of its arrays and one JSON text.
+
+    Args:
+        state: Dictionaries with text keys, lists, numbers, texts, None and arrays.
+    """
+    arrays: list[np.ndarray[Any, Any]] = []
+    text = json.dumps(_without_arrays(state, arrays))
+    buffer = io.BytesIO()
+    named = {f"a{number}": array for number, array in enumerate(arrays)}
+    np.savez(buffer, json=np.frombuffer(text.encode(), dtype=np.uint8), **named)
+    return buffer.getvalue()
+
+
+def unpack(blob: bytes) -> dict[str, Any]:
+    """Return the state that `pack` wrote.
+
+    Raises:
+        RunError: The bytes are damaged.
+    """
+    try:
+        with np.load(io.BytesIO(blob), allow_pickle=False) as stored:
+            tree = json.loads(stored["json"].tobytes().decode())
+            state = _with_arrays(tree, stored)
+    except Exception as error:
+        raise RunError(f"the stored state of the run is damaged: {error}") from error
+    if not isinstance(state, dict):
+        raise RunError("the stored state of the run is damaged: it is not a mapping")
+    return state
+
+
+def _without_arrays(value: Any, arrays: list[np.ndarray[Any, Any]]) -> Any:
+    if isinstance(value, np.ndarray):
+        arrays.append(value)
+        return {_ARRAY: len(arrays) - 1}
+    if isinstance(value, np.generic):
+        return value.item()
+    if isinstance(value, dict):
+        return {str(name): _without_arrays(item, arrays) for name, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_without_arrays(item, arrays) for item in value]
+    return value
+
+
+def _with_arrays(value: Any, stored: Any) -> Any:
+    if isinstance(value, dict):
+        if set(value) == {_ARRAY}:
+            return stored[f"a{value[_ARRAY]}"]
+        return {name: _with_arrays(item, stored) for name, item in value.items()}
+    if isinstance(value, list):
+        return [_with_arrays(item, stored) for item in value]
+    return value

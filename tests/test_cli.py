@@ -1,0 +1,227 @@
+"""The command line as a user meets it: one small real run, and what bad input gives."""
+
+import json
+from pathlib import Path
+
+import pytest
+import yaml
+
+from rlnas.cli import main
+from rlnas.config import config_flags
+
+SMALL = ["--trials", "4", "--epochs", "1", "--train-samples", "150", "--top-k", "2"]
+SMALL += ["--final-epochs", "1", "--seed", "3"]
+
+
+def run(capsys, *words):
+    """Return exit code, standard output and standard error of a command."""
+    code = main([str(word) for word in words])
+    out, err = capsys.readouterr()
+    return code, out, err
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory):
+    """A root with one finished run, called small."""
+    root = tmp_path_factory.mktemp("root")
+    assert main(["search", "--name", "small", "--root", str(root), *SMALL]) == 0
+    return root
+
+
+def shown(capsys, root, run_name="small"):
+    code, out, _ = run(capsys, "show", run_name, "--root", root, "--json")
+    assert code == 0
+    return json.loads(out)
+
+
+def test_search_prints_one_json_object_and_nothing_else(tmp_path, capsys):
+    words = ("search", "--root", tmp_path, "--controller", "random", *SMALL, "--json")
+    code, out, err = run(capsys, *words)
+    found = json.loads(out)
+    assert code == 0
+    assert found["run"] == "digits-random-1"
+    assert (found["controller"], found["seed"], found["trials"]) == ("random", 3, 4)
+    assert found["seconds"] > 0
+    assert {"trial", "tokens", "val_accuracy", "test_accuracy", "params"} <= set(found["best"])
+    assert Path(found["best"]["architecture"]).is_file()
+    assert "trial 4 of 4" in err
+
+
+def test_search_says_what_it_found(tmp_path, capsys):
+    _, out, _ = run(capsys, "search", "--root", tmp_path, *SMALL)
+    lines = out.splitlines()
+    assert sum(line.startswith("trial ") for line in lines) == 4
+    assert any(line.startswith("best architecture (trial ") for line in lines)
+    assert any("test accuracy 0." in line and "reference child 0." in line for line in lines)
+
+
+def test_show_has_the_history(root, capsys):
+    found = shown(capsys, root)
+    assert [row["trial"] for row in found["history"]] == [1, 2, 3, 4]
+    assert {"trial", "tokens", "seed", "state", "reward"} <= set(found["history"][0])
+    assert found["status"] == "done"
+    assert found["reference"]["test_accuracy"] > 0
+
+
+def test_show_prints_trials_and_comparison(root, capsys):
+    code, out, _ = run(capsys, "show", "small", "--root", root)
+    assert code == 0
+    assert "small: done, reinforce on digits, seed 3, 4 trials" in out
+    assert "reference" in out
+
+
+def test_list_names_each_run_and_marks_a_damaged_one(root, tmp_path, capsys):
+    (tmp_path / "broken").mkdir()
+    (tmp_path / "broken" / "journal.sqlite").write_text("nonsense " * 1000)
+    (tmp_path / "small").symlink_to(root / "small")
+    code, out, _ = run(capsys, "list", "--root", tmp_path, "--json")
+    rows = {row["run"]: row for row in json.loads(out)["runs"]}
+    assert code == 0
+    assert rows["small"]["trials"] == 4
+    assert rows["broken"]["status"] == "damaged"
+    assert "small" in run(capsys, "list", "--root", tmp_path)[1]
+
+
+def test_list_of_an_empty_root_says_how_to_start(tmp_path, capsys):
+    assert "start one with: rlnas search" in run(capsys, "list", "--root", tmp_path)[1]
+
+
+def test_resume_of_an_ended_run_prints_its_result(root, capsys):
+    before = shown(capsys, root)
+    code, out, _ = run(capsys, "resume", "small", "--root", root, "--json")
+    assert code == 0
+    assert json.loads(out)["best"] == before["best"]
+    assert shown(capsys, root) == before
+
+
+def test_sample_draws_legal_architectures_and_changes_nothing(root, capsys):
+    before = shown(capsys, root)
+    words = ("sample", "small", "-n", "5", "--root", root, "--json")
+    drawn = json.loads(run(capsys, *words)[1])["architectures"]
+    assert len(drawn) == 5
+    assert all(row["log_prob"] < 0 and row["layers"] for row in drawn)
+    assert json.loads(run(capsys, *words)[1])["architectures"] == drawn
+    assert shown(capsys, root) == before
+    assert "log-probability" in run(capsys, "sample", "small", "--root", root)[1]
+
+
+def test_export_copies_the_best_and_refuses_a_folder_with_other_files(root, tmp_path, capsys):
+    code, out, _ = run(capsys, "export", "small", "--to", tmp_path / "out", "--root", root)
+    assert code == 0
+    assert "loaded back and compared" in out
+    names = {path.name for path in (tmp_path / "out").iterdir()}
+    assert {"architecture.json", "model.keras", "model.py", "report.json"} <= names
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "thesis.txt").write_text("years of work")
+    code, _, err = run(capsys, "export", "small", "--to", tmp_path / "mine", "--root", root)
+    assert code == 2
+    assert "thesis.txt" in err
+    assert (tmp_path / "mine" / "thesis.txt").read_text() == "years of work"
+
+
+def test_retrain_and_a_larger_budget_go_on_from_an_ended_run(tmp_path, capsys):
+    words = ("--root", tmp_path, "--json")
+    small = [*SMALL[:-2], "--seed", "5", "--controller", "random"]
+    run(capsys, "search", "--name", "a", *small, *words)
+    first = shown(capsys, tmp_path, "a")
+    code, out, _ = run(capsys, "retrain", "a", "--top-k", "1", "--final-epochs", "2", *words)
+    assert code == 0
+    assert len(json.loads(out)["retrained"]) == 1
+    code, out, _ = run(capsys, "resume", "a", "--trials", "6", *words)
+    assert code == 0
+    history = shown(capsys, tmp_path, "a")["history"]
+    assert len(history) == 6
+    assert [r["tokens"] for r in history[:4]] == [r["tokens"] for r in first["history"]]
+    assert json.loads(out)["status"] == "done"
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (["--dataset", "digit"], "did you mean digits"),
+        (["--controller", "reinforc"], "did you mean reinforce"),
+        (["--epochs", "many"], "recipe.epochs (--epochs): expected a whole number, got 'many'"),
+        (["--trials", "0"], "budget.trials (--trials): expected more than 0, got '0'"),
+        (["--time-limit", "soon"], "expected a time such as"),
+        (["--learning-rate", "nan"], "expected a finite number"),
+        (["--name", "../x"], "name (--name): expected a name"),
+        (["--dataset", "absent.npz"], "absent.npz"),
+        (["--config", "absent.yaml"], "cannot read the config absent.yaml"),
+        (["--baseline", "absent.keras"], "absent.keras does not exist"),
+        (["--max-params", "3"], "no network fits below max_params=3"),
+        (["--bogus", "3"], "No such option"),
+    ],
+)
+def test_bad_input_is_one_sentence_exit_code_2_and_leaves_nothing(
+    words, sentence, tmp_path, capsys, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    code, out, err = run(capsys, "search", *words)
+    assert code == 2
+    assert sentence in err
+    assert out == ""
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_bad_config_file_names_the_field(tmp_path, capsys):
+    (tmp_path / "c.yaml").write_text("recipe:\n  epoch: 3\n")
+    code, _, err = run(capsys, "search", "--config", tmp_path / "c.yaml", "--root", tmp_path / "r")
+    assert code == 2
+    assert "unknown field in recipe 'epoch': did you mean epochs" in err
+
+
+def test_name_that_is_taken_offers_resume(root, capsys):
+    code, _, err = run(capsys, "search", "--name", "small", "--root", root, *SMALL)
+    assert code == 2
+    assert "exists already; continue it with: rlnas resume small" in err
+
+
+@pytest.mark.parametrize("command", ["resume", "show", "sample", "retrain"])
+def test_unknown_run_names_the_nearest(command, root, capsys):
+    code, _, err = run(capsys, command, "smal", "--root", root)
+    assert code == 2
+    assert "did you mean small" in err
+
+
+def test_run_of_another_space_is_refused(root, tmp_path, capsys):
+    import shutil
+
+    shutil.copytree(root / "small", tmp_path / "small")
+    config = tmp_path / "small" / "config.yaml"
+    values = yaml.safe_load(config.read_text())
+    values["space"]["max_layers"] = 4
+    values["budget"]["trials"] = 9
+    config.write_text(yaml.safe_dump(values))
+    code, _, err = run(capsys, "resume", "small", "--root", tmp_path)
+    assert code == 2
+    assert "was written for space" in err
+    assert "start a new run or pass the old config" in err
+
+
+def test_print_config_writes_yaml_that_reads_back(tmp_path, capsys):
+    code, out, _ = run(capsys, "search", "--print-config", "--epochs", "7")
+    assert code == 0
+    assert yaml.safe_load(out)["recipe"]["epochs"] == 7
+    (tmp_path / "c.yaml").write_text(out)
+    again = run(capsys, "search", "--config", tmp_path / "c.yaml", "--print-config")[1]
+    assert again == out
+
+
+def test_help_of_search_names_every_flag(capsys):
+    code, out, _ = run(capsys, "search", "--help")
+    assert code == 0
+    assert all(flag.flag in out for flag in config_flags())
+
+
+def test_help_of_each_command_teaches(capsys):
+    code, out, _ = run(capsys, "--help")
+    assert code == 0
+    for command in ("search", "resume", "list", "show", "sample", "retrain", "export"):
+        assert command in out
+        assert "--root" in run(capsys, command, "--help")[1]
+
+
+def test_unknown_command_is_refused(capsys):
+    code, _, err = run(capsys, "serach")
+    assert code == 2
+    assert "No such command" in err
