@@ -17,6 +17,8 @@ from rlnas.config import PRESETS, ControllerConfig
 from rlnas.controllers import Controller, make_controller
 from rlnas.testing import Ending, KnownRewards, better_ends, ending, small_space
 
+OVERRIDES = ("learning_rate", "batch_size", "entropy", "baseline_decay")
+
 
 @dataclass(frozen=True, slots=True)
 class Row:
@@ -49,10 +51,9 @@ class Row:
     milliseconds: float
 
 
-def compare(preset: str, seeds: int, trials: int) -> Row:
+def compare(config: ControllerConfig, seeds: int, trials: int) -> Row:
     """Search with reinforce and with random on the same landscapes."""
     space = small_space()
-    config = ControllerConfig(preset=preset)
     controller = make_controller(space, config, 0)
     ours: list[Ending] = []
     theirs: list[Ending] = []
@@ -70,7 +71,7 @@ def compare(preset: str, seeds: int, trials: int) -> Row:
     last_wins, last_p = better_ends(*last)
     best_wins, best_p = better_ends(*best)
     return Row(
-        preset=preset,
+        preset=config.preset,
         seeds=seeds,
         trials=trials,
         last=(float(np.mean(last[0])), float(np.mean(last[1]))),
@@ -93,13 +94,20 @@ def main() -> None:
         "--preset", choices=PRESETS, action="append", help="a preset (default: each in turn)"
     )
     parser.add_argument("--json", action="store_true", help="print one JSON object")
+    for name in OVERRIDES:
+        flag = "--" + name.replace("_", "-")
+        parser.add_argument(flag, help="instead of the preset's (default: the preset's)")
     asked = parser.parse_args()
-    rows = [compare(preset, asked.seeds, asked.trials) for preset in asked.preset or PRESETS]
+    changed = {name: value for name in OVERRIDES if (value := getattr(asked, name)) is not None}
+    configs = [ControllerConfig(preset=name, **changed) for name in asked.preset or PRESETS]
+    rows = [compare(config, asked.seeds, asked.trials) for config in configs]
     if asked.json:
         print(json.dumps({"rows": [asdict(row) for row in rows]}))
         return
     print("                mean reward of the last 20         best reward")
-    print("preset  seeds   ours  random  wins        p   ours  random  wins        p  repeats    ms")
+    print(
+        "preset  seeds   ours  random  wins        p   ours  random  wins        p  repeats    ms"
+    )
     for row in rows:
         print(
             f"{row.preset:8}{row.seeds:5}"

@@ -14,7 +14,10 @@ from rlnas.evaluation import CachedExecutor, InlineExecutor, Job
 from rlnas.objectives import Failure, Metrics
 from rlnas.spaces import ImageSpace, prefix_of
 
-SPACE = ImageSpace((8, 8, 1), 10, max_layers=3)
+SPACE = ImageSpace((8, 8, 1), 10, max_layers=3, min_layers=1)
+STOP = 8
+CONV = [0, 0, 0, 0, 0, 0]  # one small convolution
+KEY = "conv 16 1x1 relu"
 
 
 class Counting:
@@ -179,17 +182,13 @@ class Held(InlineExecutor):
         return [] if self.held else super().completed()
 
 
-def finish_token(space, tokens):
-    return [*tokens, space.decisions[0].choices.index("stop")]
-
-
 def test_episode_that_waits_for_its_child_does_not_hold_up_the_others():
     executor = Held(Counting())
     env = NASVectorEnv(SPACE, executor, 2)
     env.reset(seed=0)
-    for token in finish_token(SPACE, [5]):  # flatten, stop
+    for token in [*CONV, STOP]:
         env.send([token], [0])
-        if token == 5:
+        if token != STOP:
             assert env.recv()[4]["env_id"].tolist() == [0]
     env.send([0], [1])
     assert env.recv()[4]["env_id"].tolist() == [1]
@@ -198,15 +197,15 @@ def test_episode_that_waits_for_its_child_does_not_hold_up_the_others():
     env.recv()
     _, rewards, ended, _, info = env.recv()
     assert (info["env_id"].tolist(), ended.tolist(), rewards.tolist()) == ([0], [True], [0.1])
-    assert info["result"][0].job.architecture.tokens == (5, 8)
+    assert info["result"][0].job.architecture.tokens == (*CONV, STOP)
 
 
 def test_action_for_an_episode_under_way_is_refused():
     env = NASVectorEnv(SPACE, Held(Counting()), 1)
     env.reset(seed=0)
-    for token in (5, 8):
+    for token in [*CONV, STOP]:
         env.send([token], [0])
-        if token == 5:
+        if token != STOP:
             env.recv()
     with pytest.raises(UsageError, match="under way"):
         env.send([0], [0])
@@ -228,12 +227,13 @@ def test_unknown_episode_is_refused():
 
 def test_known_keys_are_answered_without_training():
     evaluator = Counting()
-    known = {"flatten": Metrics(val_accuracy=(0.7,))}
+    known = {KEY: Metrics(val_accuracy=(0.7,))}
     executor = CachedExecutor(InlineExecutor(evaluator), known.get)
     env = NASVectorEnv(SPACE, executor, 1)
     env.reset(seed=0)
-    env.step(np.array([5]))
-    _, rewards, _, _, info = env.step(np.array([8]))
+    for token in CONV:
+        env.step(np.array([token]))
+    _, rewards, _, _, info = env.step(np.array([STOP]))
     assert rewards.tolist() == [0.7]
     assert info["result"][0].repeated
     assert evaluator.seen == []
@@ -247,9 +247,9 @@ def test_jobs_of_the_caller_carry_seed_and_recipe():
 
     env = vector(evaluator, num_envs=1, make_job=make_job)
     env.reset(seed=0)
-    env.step(np.array([5]))
-    env.step(np.array([8]))
-    assert evaluator.seen == [((5, 8), 9, 123)]
+    for token in [*CONV, STOP]:
+        env.step(np.array([token]))
+    assert evaluator.seen == [((*CONV, STOP), 9, 123)]
 
 
 def test_foreign_envs_package_gives_one_sentence(monkeypatch):

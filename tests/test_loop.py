@@ -18,7 +18,12 @@ from rlnas.search.progress import Silence, best_of
 from rlnas.search.setup import Setup
 from rlnas.spaces import ImageSpace
 
-SPACE = ImageSpace((8, 8, 1), 10, max_layers=3)
+FEW = {
+    f"{kind}.{field}": [value]
+    for kind in ("conv", "sepconv")
+    for field, value in (("filters", 16), ("kernel", 3), ("activation", "relu"))
+}
+SPACE = ImageSpace((8, 8, 1), 10, max_layers=3, min_layers=1, choices=FEW)
 NOTHING = np.zeros((0, 8, 8, 1))
 NO_DATA = Data(
     "none", NOTHING, np.zeros(0, int), NOTHING, np.zeros(0, int), NOTHING, np.zeros(0, int),

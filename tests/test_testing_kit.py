@@ -10,8 +10,15 @@ from rlnas.controllers import Action
 from rlnas.controllers.uniform import RandomController
 from rlnas.cost import Dense
 from rlnas.errors import SpaceError
-from rlnas.spaces import Architecture, Decision, check_tokens
-from rlnas.testing import KnownRewards, better_ends, check_controller, check_space, small_space
+from rlnas.spaces import Architecture, Decision, ImageSpace, check_tokens
+from rlnas.testing import (
+    KnownRewards,
+    better_ends,
+    check_controller,
+    check_space,
+    ending,
+    small_space,
+)
 
 COLOUR = Decision("colour", (8, 16, 32))
 MORE = Decision("more", (False, True))
@@ -428,6 +435,34 @@ def test_known_rewards_are_equal_for_equal_networks():
         assert 0 < reward < 1
     assert len(by_key) < 300
     assert np.std(list(by_key.values())) > 0.05
+
+
+class AlwaysTheFirst(RandomController):
+    def act(self, observation, mask):
+        tokens = np.argmax(mask, axis=1)
+        return Action(tokens, np.zeros(len(tokens)))
+
+
+def test_a_search_that_only_repeats_itself_is_caught():
+    space = small_space()
+    with pytest.raises(AssertionError, match="expected 3 different architectures, got 1"):
+        ending(AlwaysTheFirst(space, 0), space, KnownRewards(space, 0), trials=3)
+
+
+def test_ending_is_that_of_the_last_twenty_new_ones():
+    space = ImageSpace((28, 28, 1), 10, max_layers=1, choices=small_space().choices)
+    rewards = KnownRewards(space, 0)
+    seen = []
+
+    def remembered(architecture):
+        seen.append((space.key(architecture), rewards(architecture)))
+        return seen[-1][1]
+
+    end = ending(RandomController(space, 0), space, remembered, trials=40)
+    new = list(dict(seen).values())
+    assert len(new) == 40
+    assert end.repeats == len(seen) - 40 > 0
+    assert (end.last, end.best) == (pytest.approx(sum(new[-20:]) / 20), max(new))
 
 
 def test_sign_test_agrees_with_scipy():

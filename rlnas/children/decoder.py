@@ -32,7 +32,7 @@ def decode(
         A model from raw inputs, shape ``(batch, *input_shape)``, to class
         probabilities, shape ``(batch, classes)``.
     """
-    inputs = keras.Input(architecture.input_shape, name="input")
+    inputs = keras.Input([int(size) for size in architecture.input_shape], name="input")
     x = keras.layers.Rescaling(float(scale), name="rescaling")(inputs)
     for number, layer in enumerate(architecture.layers, 1):
         for keras_layer in _keras_layers(layer, f"{layer.kind}_{number}", batch_norm_momentum):

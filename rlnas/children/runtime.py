@@ -1,5 +1,6 @@
 """Settings of the backend that must be made before it first computes."""
 
+import logging
 import os
 
 from rlnas.children.backend import keras
@@ -31,6 +32,7 @@ def available_cores() -> int:
 def _prepare_tensorflow(threads: int) -> None:
     import tensorflow as tf
 
+    logging.getLogger("tensorflow").setLevel(logging.ERROR)  # each child is traced anew, rightly
     tf.config.experimental.enable_op_determinism()
     try:
         tf.config.threading.set_intra_op_parallelism_threads(threads)

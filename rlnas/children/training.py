@@ -1,5 +1,6 @@
 """Training one child, and measuring it."""
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -53,7 +54,7 @@ def train(model: keras.Model, data: Data, recipe: RecipeConfig) -> History:
         epochs=recipe.epochs,
         validation_data=(data.x_val, data.y_val),
         validation_batch_size=_PREDICT_BATCH,
-        callbacks=[keras.callbacks.TerminateOnNaN()],
+        callbacks=[_stop_at_nan(model)],
         verbose=0,
     ).history
     return History(
@@ -61,6 +62,19 @@ def train(model: keras.Model, data: Data, recipe: RecipeConfig) -> History:
         val_loss=_floats(fitted.get("val_loss", [])),
         val_accuracy=_floats(fitted.get("val_accuracy", [])),
     )
+
+
+def _stop_at_nan(model: keras.Model) -> keras.callbacks.Callback:
+    """Return what ends a training whose loss is no longer finite.
+
+    Keras's own `TerminateOnNaN` prints to standard output, where others write JSON.
+    """
+
+    def check(batch: int, logs: dict[str, float]) -> None:
+        if not math.isfinite(logs["loss"]):
+            model.stop_training = True
+
+    return keras.callbacks.LambdaCallback(on_train_batch_end=check)
 
 
 def accuracy(model: keras.Model, x: Array, y: Array) -> float:

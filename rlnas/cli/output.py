@@ -1,5 +1,6 @@
 """Results as a person reads them, with tables that fit the terminal."""
 
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,9 @@ from rlnas.search.folder import RunFolder
 from rlnas.search.journal import FAILED, RUNNING, Contender, Trial
 from rlnas.search.progress import best_of, duration, when
 from rlnas.search.result import SearchResult, read_result
+
+_PIPE_WIDTH = 140
+"""Columns of a table that goes to a file or a pipe (chosen)."""
 
 
 def print_result(found: SearchResult) -> None:
@@ -151,4 +155,5 @@ def _number(value: float | None) -> str:
 
 
 def _console() -> Console:
-    return Console(highlight=False, markup=False, soft_wrap=False)
+    width = None if sys.stdout.isatty() else _PIPE_WIDTH
+    return Console(highlight=False, markup=False, width=width)

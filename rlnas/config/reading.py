@@ -1,7 +1,6 @@
 """Reading the config from flags and YAML, with one clear sentence for each mistake."""
 
 import os
-import sys
 import textwrap
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -138,7 +137,7 @@ def _dumped(
             yield from _dumped(value, (*path, name), meanings)
             continue
         yield from (f"{indent}# {line}\n" for line in textwrap.wrap(meaning, _COMMENT_WIDTH))
-        leaf = yaml.safe_dump({name: value}, allow_unicode=True, width=sys.maxsize)
+        leaf = yaml.safe_dump({name: value}, allow_unicode=True)
         yield textwrap.indent(leaf, indent)
 
 

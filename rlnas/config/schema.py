@@ -10,11 +10,11 @@ from typing import Annotated, Any
 
 from pydantic import (
     AfterValidator,
-    AllowInfNan,
     BaseModel,
     BeforeValidator,
     ConfigDict,
     Field,
+    FiniteFloat,
     JsonValue,
     field_validator,
 )
@@ -71,7 +71,7 @@ def _plain_choices(choices: dict[str, list[Any]]) -> dict[str, list[Any]]:
 
 Whole = Annotated[int, _not_bool("a whole number")]
 Count = Annotated[int, _not_bool("a whole number"), Field(gt=0)]
-Number = Annotated[float, _not_bool("a number"), AllowInfNan(False)]
+Number = Annotated[FiniteFloat, _not_bool("a number")]
 
 
 def option(default: Any, text: str, *, flag: str | None = None, **limits: Any) -> Any:
@@ -129,6 +129,9 @@ class SpaceConfig(Record):
         "image", "The kind of space, image (chosen).", flag="--space"
     )
     max_layers: Whole = option(10, "Most layers of a child (chosen).", ge=1, le=100)
+    min_layers: Whole = option(
+        4, "Fewest layers of a child, where more than fewer fit (chosen).", ge=1, le=100
+    )
     max_params: Count = option(1_000_000, "Most parameters of a child (chosen).")
     max_flops: Count | None = option(
         None,
@@ -184,7 +187,7 @@ class RecipeConfig(Record):
     """How a child is trained."""
 
     epochs: Count = option(5, "Epochs of a child in the search (chosen).")
-    batch_size: Count = option(64, "Batch size of a child (chosen).")
+    batch_size: Count = option(32, "Batch size of a child, Keras's own default (chosen).")
     optimizer: Annotated[str, _known("optimizer", OPTIMIZERS)] = option(
         "adam", f"Optimizer of a child: {', '.join(OPTIMIZERS)} (chosen)."
     )
@@ -213,7 +216,7 @@ class ObjectiveConfig(Record):
 class BudgetConfig(Record):
     """When the search ends: at the first limit that is reached."""
 
-    trials: Count = option(40, "Different architectures to train (chosen).")
+    trials: Count = option(60, "Different architectures to train (chosen).")
     time_limit: Annotated[Number | None, BeforeValidator(_seconds)] = option(
         None,
         "Wall-clock time of the search, for example 90s, 20m or 1h30m; the retraining comes on "
@@ -225,8 +228,13 @@ class BudgetConfig(Record):
 class FinalConfig(Record):
     """The retraining at the end."""
 
-    top_k: Count = option(3, "How many of the best are trained longer at the end (chosen).")
-    epochs: Count = option(30, "Epochs of that longer training (chosen).", flag="--final-epochs")
+    top_k: Count = option(4, "How many of the best are trained longer at the end (chosen).")
+    epochs: Count | None = option(
+        None,
+        "Epochs of that longer training. Default: those of 10,000 steps, at least 8 and at most 50 "
+        "(chosen).",
+        flag="--final-epochs",
+    )
 
 
 class SearchConfig(Record):

@@ -1,8 +1,7 @@
 """The policy network of Zoph & Le 2016 in Keras: two LSTM layers over the tokens so far.
 
-One set of weights, two models: one takes a single step, to act; the other runs
-over whole trajectories, to learn. Letters: B trajectories, T steps, V entries of the
-vocabulary, U units.
+It learns from whole trajectories here; single steps, to act, are taken in `reading`.
+Letters: B trajectories, T steps, V entries of the vocabulary, U units.
 """
 
 from collections.abc import Mapping
@@ -21,6 +20,7 @@ from rlnas.controllers.losses import (
     policy_gradient_loss,
 )
 from rlnas.controllers.presets import Settings
+from rlnas.controllers.reading import Cell, Weights
 from rlnas.errors import RunError
 
 UNITS = 35
@@ -30,12 +30,11 @@ embedding has as many is chosen."""
 _INITIAL_RANGE = 0.08
 """Weights start uniform within plus and minus this: Zoph & Le 2016, section 4.1."""
 
-Floats = npt.NDArray[np.float32]
 Batch = dict[str, npt.NDArray[Any]]
 
 
 class PolicyNetwork:
-    """The policy's weights, its optimizer, and the two models on them.
+    """The policy's weights and their optimizer.
 
     Neither making nor using it draws from any global source of randomness.
 
@@ -47,9 +46,7 @@ class PolicyNetwork:
 
     def __init__(self, vocabulary: int, settings: Settings, rng: np.random.Generator) -> None:
         """See the class."""
-        embedding, cells, head = _layers(vocabulary)
-        self._step_model = _step_model(embedding, cells, head)
-        self._model = _sequence_model(embedding, cells, head)
+        self._model = _sequence_model(vocabulary)
         self._model.entropy_weight = settings.entropy
         self._optimizer = _Adam(
             settings.learning_rate, global_clipnorm=settings.clip_norm, name="adam"
@@ -59,27 +56,21 @@ class PolicyNetwork:
         for variable in self._model.trainable_variables:
             variable.assign(rng.uniform(-_INITIAL_RANGE, _INITIAL_RANGE, variable.shape))
 
-    def step(self, entry: int, memory: Floats) -> tuple[Floats, Floats]:
-        """Read one entry of the vocabulary.
-
-        One sequence at a time, because the last bits of a matrix product depend on how
-        many rows it has: so the result depends on the arguments alone.
-
-        Args:
-            entry: What was chosen last.
-            memory: float32[4U] from the step before; `no_memory` at the start.
-
-        Returns:
-            float32[V], the logits of what comes next, and the new memory.
-        """
-        inputs = {"entry": np.array([entry], dtype=np.int32), "memory": memory[None]}
-        outputs = self._step_model.predict_on_batch(inputs)
-        return outputs["logits"][0], outputs["memory"][0]
-
-    @staticmethod
-    def no_memory() -> Floats:
-        """Return the memory before the first step."""
-        return np.zeros(4 * UNITS, dtype=np.float32)
+    def weights(self) -> Weights:
+        """Return a copy of the weights, to act by."""
+        variables = self._model.trainable_variables
+        embedding, *cells, head, head_bias = [
+            np.asarray(variable).astype(np.float64) for variable in variables
+        ]
+        return Weights(
+            embedding=embedding,
+            cells=tuple(
+                Cell(np.concatenate([kernel, recurrent_kernel]), bias)
+                for kernel, recurrent_kernel, bias in (cells[:3], cells[3:])
+            ),
+            head=head,
+            head_bias=head_bias,
+        )
 
     def update(self, batch: Batch) -> dict[str, float]:
         """Take one step of the optimizer.
@@ -93,7 +84,6 @@ class PolicyNetwork:
             ``policy_loss``, ``entropy`` (nats per decision) and ``gradient_norm`` (before
             clipping).
         """
-        self._model.reset_metrics()
         figures = self._model.train_on_batch(batch["entry"], batch, return_dict=True)
         return {
             "policy_loss": float(figures["policy_loss"]),
@@ -103,10 +93,7 @@ class PolicyNetwork:
 
     def state(self) -> dict[str, npt.NDArray[Any]]:
         """Return copies of all variables of the network and its optimizer, by path."""
-        return {
-            variable.path: np.array(keras.ops.convert_to_numpy(variable))
-            for variable in self._variables()
-        }
+        return {variable.path: np.asarray(variable).copy() for variable in self._variables()}
 
     def load(self, state: Mapping[str, npt.NDArray[Any]]) -> None:
         """Set all variables.
@@ -129,7 +116,8 @@ class PolicyNetwork:
 
     def save_weights(self, path: Path) -> None:
         """Write the weights, without the optimizer, as a Keras ``.weights.h5`` file."""
-        self._model.save_weights(path)
+        # Of a compiled model Keras would save the optimizer too.
+        keras.Model(self._model.inputs, self._model.outputs).save_weights(path)
 
     def _variables(self) -> list[Any]:
         return [*self._model.trainable_variables, *self._optimizer.variables]
@@ -148,6 +136,20 @@ class _Adam(keras.optimizers.Adam):  # type: ignore[misc]
         super().apply(grads, trainable_variables)
 
 
+class _Latest(keras.metrics.Metric):  # type: ignore[misc]
+    """The value at the last update, where Keras's own metrics average over many."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(name=name)
+        self._value = self.add_variable((), initializer="zeros", name="value")
+
+    def update_state(self, value: Tensor) -> None:
+        self._value.assign(value)
+
+    def result(self) -> Tensor:
+        return self._value.value
+
+
 class _SequenceModel(keras.Model):  # type: ignore[misc]
     """Logits of whole trajectories, trained by policy gradient."""
 
@@ -164,47 +166,27 @@ class _SequenceModel(keras.Model):  # type: ignore[misc]
         log_p_t = masked_log_softmax(y_pred, y["mask"])
         entropy_t = policy_entropy(log_p_t)
         loss = policy_gradient_loss(log_p_t, y["action"], y["advantage"], y["weight"])
+        bonus = entropy_bonus(entropy_t, y["weight"])
         self.policy_loss.update_state(loss)
-        self.entropy.update_state(entropy_t, sample_weight=y["weight"])
-        return loss - self.entropy_weight * entropy_bonus(entropy_t, y["weight"])
+        self.entropy.update_state(bonus / keras.ops.mean(keras.ops.sum(y["weight"], axis=-1)))
+        return loss - self.entropy_weight * bonus
 
 
-def _layers(vocabulary: int) -> tuple[Any, list[Any], Any]:
-    """Return embedding, LSTM cells and head; all zero, so that no initializer draws a seed."""
+def _sequence_model(vocabulary: int) -> Any:
+    """Return the network with all weights zero, so that no initializer draws a seed."""
     layers = keras.layers
-    embedding = layers.Embedding(
-        vocabulary, UNITS, embeddings_initializer="zeros", name="embedding"
+    zeros = {"kernel_initializer": "zeros", "recurrent_initializer": "zeros", "seed": 0}
+    # Each layer is named, or Keras would number them and no two controllers agree on the names.
+    cells = layers.StackedRNNCells(
+        [layers.LSTMCell(UNITS, name=name, **zeros) for name in ("lstm_1", "lstm_2")], name="cells"
     )
-    cells = [
-        layers.LSTMCell(
-            UNITS,
-            kernel_initializer="zeros",
-            recurrent_initializer="zeros",
-            seed=0,
-            name=name,
-        )
-        for name in ("lstm_1", "lstm_2")
-    ]
-    return embedding, cells, layers.Dense(vocabulary, kernel_initializer="zeros", name="softmaxes")
-
-
-def _sequence_model(embedding: Any, cells: list[Any], head: Any) -> Any:
-    entries = keras.Input((None,), dtype="int32", name="entry")
-    rnn = keras.layers.RNN(cells, return_sequences=True, name="lstm")
-    model = _SequenceModel(entries, head(rnn(embedding(entries))), name="policy")
-    model.policy_loss = keras.metrics.Mean(name="policy_loss")
-    model.entropy = keras.metrics.Mean(name="entropy")
+    entry_t = keras.Input((None,), dtype="int32", name="entry")
+    embedded_t = layers.Embedding(
+        vocabulary, UNITS, embeddings_initializer="zeros", name="embedding"
+    )(entry_t)
+    output_t = layers.RNN(cells, return_sequences=True, name="lstm")(embedded_t)
+    logits_t = layers.Dense(vocabulary, kernel_initializer="zeros", name="softmaxes")(output_t)
+    model = _SequenceModel(entry_t, logits_t, name="policy")
+    model.policy_loss = _Latest("policy_loss")
+    model.entropy = _Latest("entropy")
     return model
-
-
-def _step_model(embedding: Any, cells: list[Any], head: Any) -> Any:
-    entry = keras.Input((), dtype="int32", name="entry")
-    memory = keras.Input((4 * UNITS,), name="memory")
-    h_1, c_1, h_2, c_2 = keras.ops.split(memory, 4, axis=-1)
-    out, (h_1, c_1) = cells[0](embedding(entry), [h_1, c_1])
-    out, (h_2, c_2) = cells[1](out, [h_2, c_2])
-    outputs = {
-        "logits": head(out),
-        "memory": keras.ops.concatenate([h_1, c_1, h_2, c_2], axis=-1),
-    }
-    return keras.Model({"entry": entry, "memory": memory}, outputs, name="policy_step")

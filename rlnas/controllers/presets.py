@@ -18,7 +18,8 @@ class Settings:
         clip_norm: Largest global norm of the gradient; None for no clipping.
         advantage_limit: Divide the advantage by its typical size, then keep it within
             plus and minus this; None to take it as it is.
-        learn_repeats: Whether a trajectory whose key was known before teaches again.
+        repeat_advantage: Advantage of a trajectory whose key was known, in typical sizes of
+            an advantage; None to let its reward teach again.
         heating: Factor by which each consecutive repeat raises the sampling temperature.
     """
 
@@ -28,30 +29,32 @@ class Settings:
     baseline_decay: float
     clip_norm: float | None
     advantage_limit: float | None
-    learn_repeats: bool
+    repeat_advantage: float | None
     heating: float
 
 
 PRESETS = {
+    # Measured by benchmarks/learning.py where it says so, else chosen; none is critical: half or
+    # twice as much still ends better than random in 9 of 10 landscapes.
     "default": Settings(
-        learning_rate=0.02,
-        batch_size=5,
-        entropy=0.02,
+        learning_rate=0.02,  # measured
+        batch_size=3,  # measured; larger ones lose when there are only 40 trials
+        entropy=0.02,  # measured
         baseline_decay=0.9,
         clip_norm=5.0,
         advantage_limit=2.0,
-        learn_repeats=True,
+        repeat_advantage=-1.0,  # what is known already is of no use to a search
         heating=1.2,
     ),
     "zoph": Settings(
         learning_rate=0.0006,  # Zoph & Le 2016, section 4.1
-        batch_size=8,  # section 4.1: m = 8 children per controller replica and update
+        batch_size=8,  # section 4.1: each update from m = 8 children
         entropy=0.0,  # none is mentioned
-        baseline_decay=0.95,  # chosen; "an exponential moving average", rate not published
-        clip_norm=None,
+        baseline_decay=0.95,  # chosen; section 3.2 says moving average and gives no rate
+        clip_norm=None,  # none is mentioned
         advantage_limit=None,  # section 3.2: reward less baseline
-        learn_repeats=True,
-        heating=1.1,
+        repeat_advantage=None,  # none is mentioned: a repeat was one more sample
+        heating=1.2,  # as in default, or a search that found its best would not end
     ),
 }
 """By name. All share two LSTM layers of 35 units and weights uniform in +-0.08 (section 4.1)."""

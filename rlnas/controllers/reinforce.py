@@ -13,9 +13,10 @@ import numpy.typing as npt
 
 from rlnas.controllers.base import Action, Array, State, Trajectory
 from rlnas.controllers.baseline import Baseline
-from rlnas.controllers.network import Batch, Floats, PolicyNetwork
+from rlnas.controllers.network import Batch, PolicyNetwork
 from rlnas.controllers.origin import check_origin, origin
 from rlnas.controllers.presets import Settings
+from rlnas.controllers.reading import Floats, Memory, no_memory, read
 from rlnas.controllers.sampling import draw_action, masked_softmax
 from rlnas.controllers.vocabulary import Vocabulary
 from rlnas.spaces import Space, prefix_of
@@ -24,7 +25,7 @@ _HOTTEST = 1000.0
 """Cap of the sampling temperature, hot enough to be uniform (chosen)."""
 
 _CACHE_SIZE = 4096
-"""Prefixes whose logits are kept, about 1 kB each (chosen)."""
+"""Prefixes whose logits are kept, about 2 kB each (chosen)."""
 
 
 class ReinforceController:
@@ -58,7 +59,7 @@ class ReinforceController:
         self._baseline = Baseline(settings.baseline_decay)
         self._temperature = 1.0
         self._batch: list[tuple[tuple[int, ...], float]] = []  # tokens, advantage
-        self._read: dict[tuple[int, ...], tuple[Floats, Floats]] = {}  # logits, memory by prefix
+        self._keep_weights()
 
     def act(self, observation: Array, mask: Array) -> Action:
         """Choose the next token of each episode; arguments as in `Controller.act`."""
@@ -112,56 +113,66 @@ class ReinforceController:
         self._baseline.load(state["baseline"])
         self._temperature = float(state["temperature"])
         self._batch = [(tuple(tokens), float(advantage)) for tokens, advantage in state["batch"]]
-        self._read.clear()
+        self._keep_weights()
 
     def save_weights(self, path: Path) -> None:
         """Write the policy's weights as a Keras file; its name ends in ``.weights.h5``."""
         self._network.save_weights(path)
 
-    def _row(self, prefix: tuple[int, ...], mask: Array) -> npt.NDArray[np.float64]:
+    def _keep_weights(self) -> None:
+        """Act by the network's present weights, and forget what was read by others."""
+        self._weights = self._network.weights()
+        self._read: dict[tuple[int, ...], tuple[Floats, Memory]] = {}  # logits, memory
+
+    def _row(self, prefix: tuple[int, ...], mask: Array) -> Floats:
         entries = self._vocabulary.entries(prefix)
-        logits = np.zeros(len(mask), dtype=np.float32)
+        logits = np.zeros(len(mask))
         if mask.any():
-            chosen = self._logits(prefix)[entries]
-            logits[: len(chosen)] = chosen
+            logits[: entries.stop - entries.start] = self._logits(prefix)[entries]
         return masked_softmax(logits / self._temperature, mask)
 
     def _logits(self, prefix: tuple[int, ...]) -> Floats:
-        """Return float32[V], read on from the longest prefix that was read before."""
-        known = len(prefix)
-        while known and prefix[:known] not in self._read:
-            known -= 1
-        for length in range(known, len(prefix) + 1):
-            if prefix[:length] not in self._read:
-                self._read_next(prefix[:length])
+        """Return float64[V], what comes behind a prefix; parts of it read before are kept."""
+        if prefix not in self._read:
+            for length in range(len(prefix) + 1):
+                if prefix[:length] not in self._read:
+                    self._read_last(prefix[:length])
         return self._read[prefix][0]
 
-    def _read_next(self, prefix: tuple[int, ...]) -> None:
-        if not prefix:
-            entry, memory = Vocabulary.START, self._network.no_memory()
-        else:
+    def _read_last(self, prefix: tuple[int, ...]) -> None:
+        """Read the last token of a prefix whose other tokens were read before."""
+        if prefix:
             entry = self._vocabulary.entry(prefix, len(prefix) - 1)
             memory = self._read[prefix[:-1]][1]
-        self._read[prefix] = self._network.step(entry, memory)
+        else:
+            entry, memory = Vocabulary.START, no_memory(self._weights)
+        if len(self._read) >= _CACHE_SIZE:
+            self._read.clear()
+        self._read[prefix] = read(self._weights, entry, memory)
 
     def _heat(self, repeated: bool) -> None:
         hotter = min(self._temperature * self._settings.heating, _HOTTEST)
         self._temperature = hotter if repeated else 1.0
 
     def _take(self, trajectory: Trajectory) -> bool:
-        if trajectory.repeated and not self._settings.learn_repeats:
-            return False
-        advantage = self._baseline.advantage(trajectory.reward)
-        if advantage is None:
-            return False
-        self._batch.append((trajectory.tokens, advantage))
-        return True
+        """Put a trajectory into the batch; return whether there is anything to learn from it."""
+        advantage = self._advantage(trajectory)
+        if advantage is not None:
+            self._batch.append((trajectory.tokens, advantage))
+        return advantage is not None
+
+    def _advantage(self, trajectory: Trajectory) -> float | None:
+        of_repeat = self._settings.repeat_advantage
+        failed = trajectory.reward is None
+        if trajectory.repeated and not failed and of_repeat is not None:
+            return of_repeat * self._baseline.scale
+        return self._baseline.advantage(trajectory.reward)
 
     def _update(self) -> dict[str, float]:
         advantages = np.array([advantage for _, advantage in self._batch])
         figures = self._network.update(self._arrays(self._scaled(advantages)))
         self._batch.clear()
-        self._read.clear()  # it was read with the old weights
+        self._keep_weights()
         return {**figures, "advantage": float(advantages.mean())}
 
     def _scaled(self, advantages: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:

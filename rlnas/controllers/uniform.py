@@ -40,7 +40,7 @@ class RandomController:
 
     def state(self) -> State:
         """Return the state of the generator."""
-        return {"origin": self._origin, "generator": self._rng.bit_generator.state}
+        return {"origin": dict(self._origin), "generator": self._rng.bit_generator.state}
 
     def load(self, state: State) -> None:
         """Go on from a state that `state` returned.

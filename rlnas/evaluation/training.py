@@ -6,11 +6,14 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from rlnas.children.backend import keras
 from rlnas.children.data import Data
 from rlnas.children.decoder import decode
 from rlnas.children.recipes import batch_norm_momentum
 from rlnas.children.training import train
+from rlnas.children.weights import save_weights as write_weights
 from rlnas.config import RecipeConfig
 from rlnas.cost import network_cost
 from rlnas.errors import StorageError
@@ -20,6 +23,8 @@ from rlnas.objectives import Failure, Metrics
 from rlnas.spaces import Architecture
 
 WEIGHTS = "model.weights.h5"
+
+_LONGEST = 200  # characters of a user's value that a reason quotes
 
 UserFunction = Callable[[Any, Data, int], Any]
 """A user's evaluator: ``(model, data, seed)`` to an accuracy, a mapping or `Metrics`."""
@@ -94,14 +99,15 @@ class TrainingEvaluator:
             return Failure(f"training failed: {_first_line(error)}")
         if isinstance(outcome, Failure):
             return outcome
+        seconds, memory = time.perf_counter() - started, peak_megabytes()
         if folder is not None:
             save_weights(model, folder)
         measured = {
             **outcome.to_json(),
             "params": int(model.count_params()),
             "flops": outcome.flops or flops,
-            "seconds": outcome.seconds or time.perf_counter() - started,
-            "peak_memory": outcome.peak_memory or peak_megabytes(),
+            "seconds": outcome.seconds or seconds,
+            "peak_memory": outcome.peak_memory or memory,
         }
         return Metrics.from_json(measured)
 
@@ -121,14 +127,14 @@ class TrainingEvaluator:
 
 
 def save_weights(model: keras.Model, folder: Path) -> None:
-    """Write a model's weights to ``<folder>/model.weights.h5``.
+    """Write a model's weights to ``<folder>/model.weights.h5``, without the optimizer.
 
     Raises:
         StorageError: The disk refused.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        model.save_weights(folder / WEIGHTS)
+        write_weights(model, folder / WEIGHTS)
     except OSError as error:
         raise StorageError(
             f"cannot write the weights to {folder}: {error.strerror or error}"
@@ -136,21 +142,54 @@ def save_weights(model: keras.Model, folder: Path) -> None:
 
 
 def _user_metrics(value: Any) -> Outcome:
-    if isinstance(value, Metrics | Failure):
+    """Return what a user's own evaluator gave as metrics, or a failure that says what is wrong."""
+    if isinstance(value, Failure):
         return value
-    figures = value if isinstance(value, Mapping) else {"val_accuracy": value}
-    if "val_accuracy" not in figures:
-        return Failure(f"the evaluator returned no val_accuracy, only {sorted(figures)}")
+    figures = dict(value) if isinstance(value, Mapping) else {"val_accuracy": value}
+    if isinstance(value, Metrics):
+        figures = value.to_json()
+    elif "val_accuracy" in figures:
+        figures = {"val_accuracy": figures.pop("val_accuracy"), "extra": figures}
+    else:
+        return Failure(f"the evaluator returned no val_accuracy, only {list(map(str, figures))}")
     try:
-        epochs = figures["val_accuracy"]
-        accuracies = epochs if isinstance(epochs, list | tuple) else [epochs]
-        last = tuple(float(accuracy) for accuracy in accuracies)
-        extra = {str(name): float(figures[name]) for name in figures if name != "val_accuracy"}
-    except (TypeError, ValueError):
-        return Failure(f"the evaluator returned {value!r}: expected numbers")
-    if not all(math.isfinite(accuracy) for accuracy in last):
-        return Failure(f"the evaluator returned the accuracy {last}: expected finite numbers")
-    return Metrics(val_accuracy=last, extra=extra)
+        metrics = _plain(figures)
+    except (TypeError, ValueError, OverflowError):
+        return Failure(f"the evaluator returned {_short(value)}: expected numbers")
+    return _fault(metrics) or metrics
+
+
+def _plain(figures: Mapping[str, Any]) -> Metrics:
+    """Return metrics made of Python's own numbers, whatever numbers the user took."""
+    accuracies, val_losses, losses = (
+        tuple(map(float, np.atleast_1d(figures.get(name, ()))))
+        for name in ("val_accuracy", "val_loss", "loss")
+    )
+    return Metrics(
+        val_accuracy=accuracies,
+        val_loss=val_losses,
+        loss=losses,
+        flops=int(figures.get("flops", 0)),
+        seconds=float(figures.get("seconds", 0)),
+        peak_memory=float(figures.get("peak_memory", 0)),
+        extra={str(name): float(figure) for name, figure in figures.get("extra", {}).items()},
+    )
+
+
+def _fault(metrics: Metrics) -> Failure | None:
+    if not metrics.val_accuracy:
+        return Failure("the evaluator returned an empty val_accuracy: expected a number per epoch")
+    for name, figures in metrics.to_json().items():
+        parts = figures if isinstance(figures, dict) else {name: figures}
+        for part, number in parts.items():
+            if not np.all(np.isfinite(number)):
+                return Failure(f"the evaluator returned {part} {number}: expected finite numbers")
+    return None
+
+
+def _short(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}..."
 
 
 def _first_line(error: Exception) -> str:

@@ -63,8 +63,8 @@ class Contenders:
     def long(self, trials: list[Trial]) -> Contender:
         """Train the top K, reference and baseline longer; return the one to keep.
 
-        It is chosen by validation accuracy. Then it and those it is compared with are
-        measured on the test part, once.
+        It is chosen by validation accuracy, of equals the one with the lower validation
+        loss. Then it and those it is compared with are measured on the test part, once.
 
         Args:
             trials: Finished trials.
@@ -78,7 +78,7 @@ class Contenders:
         if not ranked:
             reason = self._journal.contenders(LONG)[0].reason
             raise NoValidChildError(f"not one of the top K could be trained longer: {reason}")
-        best = max(ranked, key=lambda entry: (entry.val_accuracy, -entry.rank))
+        best = max(ranked, key=lambda entry: (entry.val_accuracy, -_last_loss(entry), -entry.rank))
         for entry in done:
             if entry.test_accuracy is None and (entry is best or not entry.rank):
                 self._journal.store(replace(entry, test_accuracy=self._test(entry)))
@@ -172,3 +172,8 @@ class Contenders:
     def _test(self, contender: Contender) -> float:
         data = self._setup.data
         return accuracy(self.model(contender), data.x_test, data.y_test)
+
+
+def _last_loss(contender: Contender) -> float:
+    losses = contender.metrics.val_loss if contender.metrics else ()
+    return losses[-1] if losses else 0.0  # a user's own evaluator may give none

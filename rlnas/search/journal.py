@@ -58,8 +58,8 @@ class Trial:
         learned: Figures of the controller's update, by tag.
         policy: Mean probability of each choice, by decision, if it was taken here.
         proposals: Number of proposals so far, repeated ones included.
-        started: When the proposal was committed, seconds since 1970.
-        ended: When the result was committed, seconds since 1970.
+        started: When it was proposed, seconds since 1970.
+        ended: When its result came, seconds since 1970; None while it is running.
     """
 
     id: int
@@ -186,7 +186,7 @@ class Journal:
                     trial.seed,
                     RUNNING,
                     trial.proposals,
-                    time.time(),
+                    trial.started,
                 ),
             )
             _store_state(db, state)
@@ -205,7 +205,7 @@ class Journal:
                     json.dumps(trial.learned),
                     _dumped(trial.policy),
                     trial.proposals,
-                    time.time(),
+                    trial.ended,
                     trial.id,
                 ),
             )
@@ -258,7 +258,7 @@ class Journal:
                 "FROM contenders WHERE phase = ? ORDER BY rank = 0, rank, name DESC",
                 (phase,),
             ).fetchall()
-            return [Contender(*row[:7], _metrics(row[7]), *row[8:]) for row in rows]
+            return [_contender(row) for row in rows]
 
     def drop_contenders(self, phase: str) -> None:
         """Forget the contenders of a phase, so that it can be done anew."""
@@ -321,4 +321,20 @@ def _trial(row: tuple[Any, ...]) -> Trial:
         proposals=row[11],
         started=row[12],
         ended=row[13],
+    )
+
+
+def _contender(row: tuple[Any, ...]) -> Contender:
+    name, phase, rank, trial, key, seed, state, metrics, reason, test_accuracy = row
+    return Contender(
+        name=name,
+        phase=phase,
+        rank=rank,
+        trial=trial,
+        key=key,
+        seed=seed,
+        state=state,
+        metrics=_metrics(metrics),
+        reason=reason,
+        test_accuracy=test_accuracy,
     )

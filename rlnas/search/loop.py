@@ -160,6 +160,7 @@ class SearchLoop:
                 log_probs=tuple(self._log_probs[env_id]),
                 seed=seed,
                 proposals=self._counters.proposals,
+                started=time.time(),
             )
             self._trials[key] = trial
             self._journal.propose(trial, self._state())
@@ -201,6 +202,8 @@ class SearchLoop:
             metrics=None if isinstance(result.outcome, Failure) else result.outcome,
             reason=result.outcome.reason if isinstance(result.outcome, Failure) else None,
             learned=self._learned,
+            proposals=self._counters.proposals,
+            ended=time.time(),
         )
         self._commit(trial)
 

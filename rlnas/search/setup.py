@@ -4,16 +4,21 @@ import hashlib
 import platform
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
+from math import inf
 from pathlib import Path
 from typing import Any
 
 from rlnas.children.backend import keras
 from rlnas.children.data import Data
+from rlnas.children.recipes import steps_per_epoch
 from rlnas.config import RecipeConfig, SearchConfig
 from rlnas.errors import ConfigError, SpaceError
 from rlnas.evaluation.training import TrainingEvaluator, UserFunction
 from rlnas.objectives import Objective
 from rlnas.spaces import ImageSpace, Space
+
+_LONG_STEPS, _FEWEST_EPOCHS, _MOST_EPOCHS = 10_000, 8, 50
+"""How long the retraining is where the config does not say: see `FinalConfig.epochs`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +49,12 @@ class Setup:
     @property
     def long_recipe(self) -> RecipeConfig:
         """The recipe of the retraining: that of the search with more epochs."""
-        return self.config.recipe.model_copy(update={"epochs": self.config.final.epochs})
+        epochs = self.config.final.epochs
+        if epochs is None:
+            examples = min(self.config.data.final_samples or inf, len(self.data.x_train))
+            steps = steps_per_epoch(self.config.recipe, int(examples))
+            epochs = min(max(round(_LONG_STEPS / steps), _FEWEST_EPOCHS), _MOST_EPOCHS)
+        return self.config.recipe.model_copy(update={"epochs": epochs})
 
     def brief_evaluator(self) -> TrainingEvaluator:
         """Return the evaluator of the search, on the part of the data it may see."""
@@ -68,6 +78,7 @@ def make_space(config: SearchConfig, data: Data) -> Space:
             data.input_shape,
             data.classes,
             max_layers=config.space.max_layers,
+            min_layers=config.space.min_layers,
             max_params=config.space.max_params,
             max_flops=config.space.max_flops,
             choices=config.space.choices,

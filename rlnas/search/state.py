@@ -20,8 +20,7 @@ def pack(state: dict[str, Any]) -> bytes:
     arrays: list[np.ndarray[Any, Any]] = []
     text = json.dumps(_without_arrays(state, arrays))
     buffer = io.BytesIO()
-    named = {f"a{number}": array for number, array in enumerate(arrays)}
-    np.savez(buffer, json=np.frombuffer(text.encode(), dtype=np.uint8), **named)
+    np.savez(buffer, *arrays, json=np.frombuffer(text.encode(), dtype=np.uint8))
     return buffer.getvalue()
 
 
@@ -58,7 +57,7 @@ def _without_arrays(value: Any, arrays: list[np.ndarray[Any, Any]]) -> Any:
 def _with_arrays(value: Any, stored: Any) -> Any:
     if isinstance(value, dict):
         if set(value) == {_ARRAY}:
-            return stored[f"a{value[_ARRAY]}"]
+            return stored[f"arr_{value[_ARRAY]}"]
         return {name: _with_arrays(item, stored) for name, item in value.items()}
     if isinstance(value, list):
         return [_with_arrays(item, stored) for item in value]

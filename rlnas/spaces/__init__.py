@@ -16,9 +16,11 @@ from rlnas.spaces.base import (
     observation,
     prefix_of,
 )
-from rlnas.spaces.image import DEFAULT_CHOICES, ImageSpace
+from rlnas.spaces.choices import ACTIVATIONS, DEFAULT_CHOICES
+from rlnas.spaces.image import ImageSpace
 
 __all__ = [
+    "ACTIVATIONS",
     "DEFAULT_CHOICES",
     "Architecture",
     "Decision",

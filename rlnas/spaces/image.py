@@ -4,12 +4,18 @@ A sequence is read as follows: the type of the first layer, then that type's own
 decisions, then the type of the next layer, and so on until ``stop``. Behind the stop
 comes the head: global average pooling if the data is still an image, then a dense
 layer with one unit per class and softmax.
+
+Besides shapes and caps, four rules keep out what is hardly ever worth a training: a
+network begins with a convolution; no pooling follows a pooling and no dropout a dropout;
+an image is flattened only once it was halved twice; and there are at least `min_layers`
+layers, unless nothing more fits.
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from functools import lru_cache
 from math import ceil
+from operator import index
 from typing import Any
 
 import numpy as np
@@ -29,30 +35,15 @@ from rlnas.cost import (
 from rlnas.errors import SpaceError
 from rlnas.spaces.base import Architecture, Decision, Mask, check_tokens
 from rlnas.spaces.canonical import canonical_layers, canonical_text
+from rlnas.spaces.choices import checked_choices, whole_number
 
 STOP = "stop"
 
-DEFAULT_CHOICES: dict[str, tuple[Any, ...]] = {
-    "conv.filters": (16, 32, 64, 128),
-    "conv.kernel": (1, 3, 5),
-    "conv.stride": (1, 2),
-    "conv.activation": ("relu", "elu", "silu"),
-    "conv.batch_norm": (False, True),
-    "sepconv.filters": (16, 32, 64, 128),
-    "sepconv.kernel": (3, 5),
-    "sepconv.stride": (1, 2),
-    "sepconv.activation": ("relu", "elu", "silu"),
-    "sepconv.batch_norm": (False, True),
-    "maxpool.size": (2, 3),
-    "avgpool.size": (2, 3),
-    "dropout.rate": (0.0, 0.1, 0.2, 0.3, 0.5),
-    "dense.units": (32, 64, 128, 256),
-    "dense.activation": ("relu", "elu", "silu"),
-}
-"""Chosen after the ranges of Zoph & Le 2016 and Baker et al. 2017, for children of seconds."""
-
-_IMAGE_ONLY = ("conv", "sepconv", "maxpool", "avgpool", "flatten", "globalpool")
+_CONVOLUTIONS = ("conv", "sepconv")
+_POOLINGS = ("maxpool", "avgpool")
+_IMAGE_ONLY = (*_CONVOLUTIONS, *_POOLINGS, "flatten", "globalpool")
 _TYPE = "layer"
+_STRIDE = 50
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,10 +61,15 @@ class _State:
 class ImageSpace:
     """Chains of image layers below caps on parameters and FLOPs.
 
+    The caps hold behind each layer, with the head that would follow if the network ended
+    there. Poolings and strides need as many pixels as they step over, dense layers need a
+    flat input and never grow.
+
     Args:
         input_shape: ``(height, width, channels)``.
         classes: Number of classes, at least 2.
         max_layers: Most layers before the head.
+        min_layers: Fewest layers before the head, where more than fewer fit (4 is chosen).
         max_params: Cap on the parameters, head included.
         max_flops: Cap on the FLOPs of one example; None for twice those of the
             reference child (chosen).
@@ -91,24 +87,24 @@ class ImageSpace:
         classes: int,
         *,
         max_layers: int = 10,
+        min_layers: int = 4,
         max_params: int = 1_000_000,
         max_flops: int | None = None,
         choices: Mapping[str, Sequence[Any]] | None = None,
     ) -> None:
         """See the class."""
-        self.input_shape = _checked_shape(input_shape)
-        if classes < 2:
-            raise SpaceError(f"classes must be at least 2, got {classes}")
-        if max_layers < 1:
-            raise SpaceError(f"max_layers must be at least 1, got {max_layers}")
-        self.classes = classes
-        self.max_layers = max_layers
-        self.max_params = max_params
-        self.choices = _checked_choices(choices or {})
-        self._asked_flops = max_flops
+        self.input_shape = _plain_shape(input_shape)
+        self._flat_size = tuple(ceil(ceil(size / 2) / 2) for size in self.input_shape[:2])
+        self.classes = whole_number("classes", classes, least=2)
+        self.max_layers = whole_number("max_layers", max_layers)
+        self.min_layers = min(whole_number("min_layers", min_layers), self.max_layers)
+        self.max_params = whole_number("max_params", max_params)
+        self.choices = checked_choices({} if choices is None else choices)
         self._reference = _reference_layers(self.input_shape, self.choices)
-        reference = network_cost(self._reference, self.input_shape, classes)
-        self.max_flops = 2 * reference.flops if max_flops is None else max_flops
+        if max_flops is None:
+            reference = network_cost(self._reference, self.input_shape, self.classes)
+            max_flops = 2 * reference.flops
+        self.max_flops = whole_number("max_flops", max_flops)
         types = (*LAYER_TYPES, STOP)
         self.decisions: tuple[Decision, ...] = (
             Decision(_TYPE, types),
@@ -187,6 +183,7 @@ class ImageSpace:
             "input_shape": list(self.input_shape),
             "classes": self.classes,
             "max_layers": self.max_layers,
+            "min_layers": self.min_layers,
             "max_params": self.max_params,
             "max_flops": self.max_flops,
             "choices": {name: list(options) for name, options in self.choices.items()},
@@ -199,11 +196,15 @@ class ImageSpace:
         Raises:
             SpaceError: A field is missing or wrong.
         """
-        options = {name: value for name, value in record.items() if name != "type"}
+        options: dict[str, Any] = {name: record[name] for name in record if name != "type"}
         try:
             return cls(**options)
         except TypeError as error:
             raise SpaceError(f"the description of an image space is damaged: {error}") from error
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Let the space travel to other processes, without its caches."""
+        return ImageSpace.from_json, (self.to_json(),)
 
     def _index(self, decision: str, value: Any) -> int:
         choices = self._by_name[decision].choices
@@ -214,6 +215,8 @@ class ImageSpace:
     def _compute_state(self, prefix: tuple[int, ...]) -> _State:
         if not prefix:
             return _State(self.input_shape, network_cost((), self.input_shape, self.classes))
+        for length in range(_STRIDE, len(prefix), _STRIDE):
+            self._state(prefix[:length])  # keeps the recursion below Python's limit
         before, token = self._state(prefix[:-1]), prefix[-1]
         decision = self.decision(prefix[:-1])
         if decision is None or not 0 <= token < len(decision.choices):
@@ -247,17 +250,23 @@ class ImageSpace:
             return mask
         state = self._state(prefix)
         for token, choice in enumerate(decision.choices):
-            mask[token] = self._allowed(state, choice)
+            mask[token] = choice != STOP and self._allowed(state, choice)
+        if state.kind is None and state.layers:
+            may_stop = len(state.layers) >= self.min_layers or not mask.any()
+            mask[decision.choices.index(STOP)] = may_stop
         return mask
 
     def _allowed(self, state: _State, choice: Any) -> bool:
         if state.kind is not None:
             return self._completable(state.kind, (*state.chosen, choice), state)
-        if choice == STOP:
-            return bool(state.layers)
-        if len(state.layers) == self.max_layers:
+        if len(state.layers) == self.max_layers or not _may_follow(str(choice), state.layers):
+            return False
+        if choice == "flatten" and not self._halved_twice(state.shape):
             return False
         return self._completable(str(choice), (), state)
+
+    def _halved_twice(self, shape: Shape) -> bool:
+        return all(now <= small for now, small in zip(shape, self._flat_size, strict=False))
 
     def _completable(self, kind: str, chosen: tuple[Any, ...], state: _State) -> bool:
         """Tell whether this layer can be finished and stopped behind without breaking a cap.
@@ -302,39 +311,41 @@ _DECIDED = {
 }
 
 
+def _may_follow(kind: str, layers: tuple[Layer, ...]) -> bool:
+    """Tell whether a type of layer is worth writing behind these layers."""
+    if not layers:
+        return kind in _CONVOLUTIONS
+    if kind in _POOLINGS:
+        return layers[-1].kind not in _POOLINGS
+    return not (kind == "dropout" and layers[-1].kind == "dropout")
+
+
 def _fits_shape(kind: str, chosen: tuple[Any, ...], shape: Shape) -> bool:
     """Tell whether the layer makes sense on this shape: nothing collapses, nothing is empty."""
     if kind == "dense":
         return len(shape) == 1
     if kind in _IMAGE_ONLY and len(shape) != 3:
         return False
-    if kind in ("maxpool", "avgpool"):
+    if kind in _POOLINGS:
         return min(shape[:2]) >= 2
-    if kind in ("conv", "sepconv") and len(chosen) > _decided(kind).index("stride"):
+    if kind in _CONVOLUTIONS and len(chosen) > _decided(kind).index("stride"):
         return int(chosen[_decided(kind).index("stride")]) <= min(shape[:2])
     return True
 
 
 def _plain(tokens: Sequence[int]) -> tuple[int, ...]:
-    return tuple(int(token) for token in tokens)
+    try:
+        return tuple(index(token) for token in tokens)
+    except TypeError as error:
+        raise SpaceError(f"tokens must be whole numbers, got {tokens!r}") from error
 
 
-def _checked_shape(shape: Sequence[int]) -> tuple[int, int, int]:
-    if len(shape) != 3 or min(shape) < 1:
-        raise SpaceError(f"an image needs the shape (height, width, channels), got {tuple(shape)}")
-    height, width, channels = (int(size) for size in shape)
+def _plain_shape(shape: Sequence[int]) -> tuple[int, int, int]:
+    sizes = tuple(shape) if isinstance(shape, Sequence) else ()
+    if len(sizes) != 3:
+        raise SpaceError(f"an image needs the shape (height, width, channels), got {shape!r}")
+    height, width, channels = (whole_number("a size of the input shape", size) for size in sizes)
     return height, width, channels
-
-
-def _checked_choices(changed: Mapping[str, Sequence[Any]]) -> dict[str, tuple[Any, ...]]:
-    for name, options in changed.items():
-        if name not in DEFAULT_CHOICES:
-            raise SpaceError(
-                f"unknown decision {name!r}: expected one of {', '.join(DEFAULT_CHOICES)}"
-            )
-        if not options or len(set(options)) != len(options):
-            raise SpaceError(f"{name} needs different choices, at least one, got {list(options)}")
-    return {name: tuple(changed.get(name, options)) for name, options in DEFAULT_CHOICES.items()}
 
 
 def _reference_layers(shape: Shape, choices: Mapping[str, tuple[Any, ...]]) -> tuple[Layer, ...]:
@@ -347,16 +358,15 @@ def _reference_layers(shape: Shape, choices: Mapping[str, tuple[Any, ...]]) -> t
     layers: list[Layer] = []
     smaller = min(shape[:2])
     for number, filters in enumerate((32, 64, 128)):
-        layers.append(
-            Conv(
-                filters=nearest("conv.filters", filters),
-                kernel=nearest("conv.kernel", 3),
-                stride=nearest("conv.stride", 1),
-                activation=preferred("conv.activation", "relu"),
-                batch_norm=preferred("conv.batch_norm", True),
-            )
+        convolution = Conv(
+            filters=nearest("conv.filters", filters),
+            kernel=nearest("conv.kernel", 3),
+            stride=nearest("conv.stride", 1),
+            activation=preferred("conv.activation", "relu"),
+            batch_norm=preferred("conv.batch_norm", True),
         )
-        smaller = ceil(smaller / layers[-1].stride)
+        layers.append(convolution)
+        smaller = ceil(smaller / convolution.stride)
         if number < 2 and smaller >= 2:
             layers.append(MaxPool(nearest("maxpool.size", 2)))
             smaller = ceil(smaller / 2)

@@ -92,7 +92,7 @@ class _Flight:
         while learned < trajectories:
             yield self._turn(controller, watch)
             if len(self.landed) >= self.rng.integers(1, 4):
-                self.rng.shuffle(self.landed)  # type: ignore[arg-type]
+                self.rng.shuffle(self.landed)
                 figures = controller.learn(tuple(self.landed))
                 _check_figures(figures)
                 yield sorted(figures.items())
@@ -157,9 +157,7 @@ def _check_policy(controller: Controller, flight: _Flight) -> None:
     observed, mask = flight.situation(rows)
     policy = controller.probabilities(observed, mask)
     expect_equal("probabilities(): type", policy.dtype, np.dtype(np.float64))
-    expect_equal(
-        "probabilities(): shape", policy.shape, (flight.width, max_choices(flight.space))
-    )
+    expect_equal("probabilities(): shape", policy.shape, (flight.width, max_choices(flight.space)))
     sums = policy.sum(axis=1)
     expect(
         bool(np.allclose(sums, 1.0, atol=_TOLERANCE)),

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
+from itertools import pairwise
 from math import comb, exp, sqrt
 
 import numpy as np
@@ -15,11 +16,12 @@ _LAST = 20
 
 
 def small_space() -> ImageSpace:
-    """Return image chains of up to three layers, most decisions with two choices."""
+    """Return image chains of one to three layers, most decisions with two choices."""
     return ImageSpace(
         (28, 28, 1),
         10,
         max_layers=3,
+        min_layers=1,
         choices={
             "conv.filters": (16, 64),
             "conv.kernel": (1, 3),
@@ -63,10 +65,7 @@ class KnownRewards:
         """Return the reward of an architecture."""
         layers = canonical_layers(architecture.layers, architecture.input_shape)
         worth = sum(self._layer(layer) for layer in layers)
-        worth += sum(
-            self._pairs[first.kind, second.kind]
-            for first, second in zip(layers, layers[1:], strict=False)
-        )
+        worth += sum(self._pairs[first.kind, second.kind] for first, second in pairwise(layers))
         return 1.0 / (1.0 + exp(-worth / sqrt(max(len(layers), 1))))
 
     def _layer(self, layer: Layer) -> float:
@@ -147,4 +146,5 @@ def _propose(controller: Controller, space: Space) -> tuple[tuple[int, ...], tup
 
 def _tail(wins: int, pairs: int) -> float:
     """Return the probability of at least so many heads in so many tosses of a fair coin."""
-    return sum(comb(pairs, heads) for heads in range(wins, pairs + 1)) / 2**pairs
+    ways = sum(comb(pairs, heads) for heads in range(wins, pairs + 1))
+    return float(ways / 2**pairs)

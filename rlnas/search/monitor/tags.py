@@ -107,7 +107,6 @@ TAGS: tuple[Tag, ...] = (
         "text",
     ),
     Tag("run/config", "the whole config of the run, as YAML", "", "text"),
-    Tag("architecture", "layers of the child, in order", "", "hparam"),
     Tag("layers", "layers before the head", "layers", "hparam"),
     Tag("params", "weights, head included", "weights", "hparam"),
     Tag("flops", "cost of one forward pass of one example", "FLOPs", "hparam"),
@@ -117,6 +116,7 @@ TAGS: tuple[Tag, ...] = (
     Tag("types/dropout", "dropouts", "layers", "hparam"),
     Tag("types/dense", "fully connected layers before the head", "layers", "hparam"),
     Tag("types/batch_norm", "convolutions that have batch normalisation", _SHARE, "hparam"),
+    Tag("types/sequence", "all layers in their order; the only column of words", "", "hparam"),
 )
 
 METRICS = ("search/reward", "child/val_accuracy")

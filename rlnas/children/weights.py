@@ -1,0 +1,39 @@
+"""Writing models and their weights without what training added to them."""
+
+import tempfile
+import zipfile
+from pathlib import Path
+
+from rlnas.children.backend import keras
+
+
+def plain_model(model: keras.Model) -> keras.Model:
+    """Return the same network, layers and weights shared, without optimizer, loss and metrics.
+
+    Args:
+        model: A functional or sequential model.
+    """
+    return keras.Model(model.input, model.output, name=model.name)
+
+
+def save_weights(model: keras.Model, path: Path) -> None:
+    """Write a model's weights as Keras does, without the optimizer; the file appears whole.
+
+    Keras writes the file piece by piece, and HDF5 takes the process down when the disk is
+    full. Inside of a ``.keras`` archive Keras builds the same bytes in memory.
+
+    Args:
+        model: A functional or sequential model.
+        path: Where to write; the name must end in ``.weights.h5``.
+
+    Raises:
+        OSError: The disk refused.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        archive = Path(folder) / "model.keras"
+        plain_model(model).save(archive)
+        with zipfile.ZipFile(archive) as parts:
+            content = parts.read("model.weights.h5")
+    new = path.with_name(f"{path.name}.new")
+    new.write_bytes(content)
+    new.replace(path)

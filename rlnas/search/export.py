@@ -1,0 +1,337 @@
+"""Export: a best architecture as files that need Keras but not rlnas.
+
+The files are written to a folder beside the target, loaded back and compared with the
+model, and then take the target's place by two renames. So the target holds the earlier
+export or the new one, whole; after a crash between the renames the next export mends it.
+"""
+
+import json
+import math
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from rlnas.children.backend import keras
+from rlnas.children.data import Array, Data
+from rlnas.children.weights import plain_model
+from rlnas.config import RecipeConfig
+from rlnas.errors import RlnasError, RunError, StorageError
+from rlnas.search.diagram import draw_svg
+from rlnas.search.source import model_source
+from rlnas.spaces import Architecture
+
+ARCHITECTURE, MODEL, SCRIPT = "architecture.json", "model.keras", "model.py"
+SUMMARY, DIAGRAM, REPORT = "summary.txt", "diagram.svg", "report.json"
+
+EXPORTED = (ARCHITECTURE, MODEL, SCRIPT, SUMMARY, DIAGRAM, REPORT)
+"""The files of an export."""
+
+_BY_PRODUCTS = ("trained.keras", "__pycache__")
+"""What the exported script leaves behind when it is run or imported where it lies."""
+
+_EXAMPLES = 32
+"""Examples on which models are compared (chosen)."""
+
+_TOLERANCE = 1e-6
+"""Largest difference of two outputs that count as equal, in probability (chosen).
+
+The weights must be equal bit for bit. Outputs come out equal too on the CPU, but Keras does
+not promise it: a backend may add the same numbers in another order for another model object.
+"""
+
+_LINE = 80  # characters of a line of the summary
+_COLUMNS = (38, 26)  # of them for the first two columns
+
+
+def export(
+    model: keras.Model,
+    architecture: Architecture,
+    report: dict[str, Any],
+    folder: Path,
+    *,
+    data: Data,
+    recipe: RecipeConfig,
+) -> None:
+    """Write a trained model to a folder, and check that it can be loaded back.
+
+    All files but ``model.keras``, which holds the time, have the same bytes for the same
+    arguments.
+
+    Args:
+        model: The trained model.
+        architecture: The network it was decoded from.
+        report: What is known about it, as JSON; ``report.json``.
+        folder: Where to; made if it is not there, replaced if it is an earlier export.
+        data: The data set: its name, scale and classes go into the script, and examples
+            of its validation part are what models are compared on.
+        recipe: How the model was trained.
+
+    Raises:
+        RunError: The folder holds files that an export does not write.
+        StorageError: The disk refused.
+        RlnasError: What was written gives other outputs than the model.
+    """
+    network = plain_model(model)
+    texts = {
+        ARCHITECTURE: _json(json.loads(network.to_json())),
+        SCRIPT: _script(network, architecture, report, data, recipe),
+        SUMMARY: summary(network),
+        DIAGRAM: draw_svg(architecture, _title(report)),
+        REPORT: _json(report, sort_keys=True),
+    }
+    with _replacing(folder) as new:
+        for name, text in texts.items():
+            (new / name).write_text(text, encoding="utf-8")
+        network.save(new / MODEL)
+        _verified(new, model, data.x_val[:_EXAMPLES])
+
+
+def copy_export(source: Path, target: Path) -> list[str]:
+    """Copy an export to another folder, and check that the copy can be loaded.
+
+    The target stays the folder it is, for it may be a mounted one or somebody's current one.
+
+    Args:
+        source: The folder of an export.
+        target: Where to; made if it is not there, overwritten if it is an earlier export.
+
+    Returns:
+        The names of the files.
+
+    Raises:
+        RunError: The source is no whole export, or the target holds other files.
+        StorageError: The disk refused.
+        RlnasError: The copy gives other outputs than the source.
+    """
+    original = _original(source)
+    with _disk_errors(target):
+        _check_ours(target)
+        target.mkdir(parents=True, exist_ok=True)
+        for name in EXPORTED:
+            shutil.copyfile(source / name, target / f"{name}.new")
+            (target / f"{name}.new").replace(target / name)
+        shape = (_EXAMPLES, *original.input_shape[1:])
+        _verified(target, original, np.random.default_rng(0).uniform(0, 255, shape))
+    return list(EXPORTED)
+
+
+def summary(model: keras.Model) -> str:
+    """Return the layers of a functional model as a table, 80 characters wide.
+
+    It is laid out here, not by Keras, whose table depends on the terminal.
+    """
+    rows = [
+        (f"{layer.name} ({type(layer).__name__})", layer.output.shape, layer.count_params())
+        for layer in model.layers
+    ]
+    trained = sum(math.prod(weight.shape) for weight in model.trainable_weights)
+    totals = {"Total": model.count_params(), "Trainable": trained}
+    totals["Not trainable"] = totals["Total"] - trained
+    return "\n".join(
+        [
+            f'Model: "{model.name}"',
+            "=" * _LINE,
+            _columns("Layer (type)", "Output shape", "Parameters"),
+            "=" * _LINE,
+            *(_columns(name, str(shape), f"{count:,}") for name, shape, count in rows),
+            "=" * _LINE,
+            *(f"{name} parameters: {count:,}" for name, count in totals.items()),
+            "",
+        ]
+    )
+
+
+def _columns(first: str, second: str, third: str) -> str:
+    left = f"{first:<{_COLUMNS[0]}} {second:<{_COLUMNS[1]}}"
+    return f"{left} {third:>{_LINE - len(left) - 1}}"
+
+
+def _json(value: Any, *, sort_keys: bool = False) -> str:
+    return json.dumps(_finite(value), indent=2, sort_keys=sort_keys, allow_nan=False) + "\n"
+
+
+def _finite(value: Any) -> Any:
+    """Return a tree with null for NaN and infinity, which JSON does not know."""
+    if isinstance(value, dict):
+        return {name: _finite(item) for name, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def _title(report: dict[str, Any]) -> str:
+    parts = [str(report["run"])] if "run" in report else []
+    return ", ".join([*parts, f"trial {report['trial']}"] if "trial" in report else parts)
+
+
+def _script(
+    network: keras.Model,
+    architecture: Architecture,
+    report: dict[str, Any],
+    data: Data,
+    recipe: RecipeConfig,
+) -> str:
+    # The search may have trained on a part of the data, so only the model knows its momentum.
+    norms = [each for each in network.layers if isinstance(each, keras.layers.BatchNormalization)]
+    return model_source(
+        architecture,
+        recipe,
+        data.name,
+        scale=data.scale,
+        batch_norm_momentum=norms[0].momentum if norms else 0.99,
+        class_names=data.class_names,
+        seed=report.get("seed", 0),
+        test_share=report.get("config", {}).get("data", {}).get("test"),
+    )
+
+
+def _original(source: Path) -> keras.Model:
+    missing = [name for name in EXPORTED if not (source / name).is_file()]
+    if missing:
+        raise RunError(
+            f"{source} is no whole export, it lacks {', '.join(missing)}; "
+            "make it anew with: rlnas retrain"
+        )
+    try:
+        return keras.models.load_model(source / MODEL)
+    except Exception as error:  # Keras, h5py and zipfile raise many kinds for damaged bytes
+        raise RunError(
+            f"{source / MODEL} cannot be loaded: {_first_line(error)}; "
+            "make it anew with: rlnas retrain"
+        ) from error
+
+
+def _verified(folder: Path, model: keras.Model, examples: Array) -> Path:
+    """Return the folder of an export if what it holds does what the model does.
+
+    Args:
+        folder: Where the export lies.
+        model: What it was made from.
+        examples: Raw inputs, ``(n, height, width, channels)``.
+
+    Raises:
+        RlnasError: It cannot be loaded, or weights or outputs differ.
+        OSError: It cannot be read.
+    """
+    where = str(folder).removesuffix(".new")
+    try:
+        stored = keras.models.load_model(folder / MODEL)
+        text = (folder / ARCHITECTURE).read_text(encoding="utf-8")
+        rebuilt = keras.models.model_from_json(text)
+        rebuilt.set_weights(stored.get_weights())
+    except OSError:
+        raise
+    except Exception as error:
+        raise RlnasError(
+            f"the export to {where} failed, it cannot be loaded back: {_first_line(error)}; "
+            "check the disk and try again"
+        ) from error
+    expected = _outputs(model, examples)
+    for name, loaded in ((MODEL, stored), (ARCHITECTURE, rebuilt)):
+        difference = _difference(_outputs(loaded, examples), expected)
+        if difference > _TOLERANCE or not _same_weights(loaded, model):
+            raise RlnasError(
+                f"the export to {where} failed, {name} differs from the trained model (outputs "
+                f"by up to {difference:g}); check the disk and try again"
+            )
+    return folder
+
+
+def _outputs(model: keras.Model, examples: Array) -> npt.NDArray[Any]:
+    return np.asarray(keras.ops.convert_to_numpy(model(examples, training=False)))
+
+
+def _difference(outputs: npt.NDArray[Any], expected: npt.NDArray[Any]) -> float:
+    if outputs.shape != expected.shape or (np.isnan(outputs) != np.isnan(expected)).any():
+        return math.inf
+    return float(np.nanmax(np.abs(outputs - expected), initial=0.0))
+
+
+def _same_weights(one: keras.Model, other: keras.Model) -> bool:
+    pairs = zip(one.get_weights(), other.get_weights(), strict=True)
+    return all(np.array_equal(mine, theirs, equal_nan=True) for mine, theirs in pairs)
+
+
+@contextmanager
+def _replacing(folder: Path) -> Iterator[Path]:
+    """Give a new folder to write to, which takes the place of `folder` if all goes well."""
+    with _disk_errors(folder):
+        target = folder.resolve()  # a link stays a link
+        new, old = (target.parent / f"{target.name}.{end}" for end in ("new", "old"))
+        _check_ours(target)
+        _clean_up(target, new, old)
+        new.mkdir(parents=True)
+        try:
+            yield new
+            if target.exists():
+                target.rename(old)
+            new.rename(target)
+        finally:
+            with suppress(OSError):  # what remains is cleaned up by the next export
+                _clean_up(target, new, old)
+
+
+def _clean_up(target: Path, new: Path, old: Path) -> None:
+    """Leave the target alone, be the last export finished or cut off at any point."""
+    for leftover in (new, old):
+        _check_ours(leftover)
+    if old.exists() and not target.exists():
+        old.rename(target)
+    if old.exists():
+        for name in _BY_PRODUCTS:
+            if (old / name).exists() and not (target / name).exists():
+                (old / name).rename(target / name)
+        shutil.rmtree(old)
+    if new.exists():
+        shutil.rmtree(new)
+
+
+def _check_ours(folder: Path) -> None:
+    """Check that a folder is not there, is empty, or holds an export and nothing else."""
+    if not folder.exists():
+        return
+    if not folder.is_dir():
+        raise RunError(f"{folder} is a file; name a folder to export to")
+    held = sorted(folder.iterdir())
+    foreign = [path.name for path in held if not _may_hold(path)]
+    if held and not any(path.name.startswith(ARCHITECTURE) for path in held):
+        foreign = [path.name for path in held]  # such as somebody's own model.py
+    if foreign:
+        raise RunError(
+            f"{folder} holds {_listed(foreign)}, which is no export of rlnas; move it away or "
+            "name another folder"
+        )
+
+
+def _may_hold(path: Path) -> bool:
+    if path.name in _BY_PRODUCTS:
+        return True
+    if path.parent.suffix == ".new" and path.name.startswith("tmp"):
+        return True  # Keras writes there when memory is short, and was killed
+    return path.name.removesuffix(".new") in EXPORTED and path.is_file()
+
+
+def _listed(names: list[str]) -> str:
+    more = f" and {len(names) - 3} more" if len(names) > 3 else ""
+    return ", ".join(names[:3]) + more
+
+
+@contextmanager
+def _disk_errors(folder: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise StorageError(
+            f"cannot write the export to {folder}: {error.strerror or _first_line(error)}; make "
+            "room or mend its permissions"
+        ) from error
+
+
+def _first_line(error: Exception) -> str:
+    lines = str(error).strip().splitlines()
+    return lines[0] if lines else type(error).__name__
