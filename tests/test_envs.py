@@ -17,7 +17,7 @@ from rlnas.spaces import ImageSpace, prefix_of
 SPACE = ImageSpace((8, 8, 1), 10, max_layers=3, min_layers=1)
 STOP = 8
 CONV = [0, 0, 0, 0, 0, 0]  # one small convolution
-KEY = "conv 16 1x1 relu"
+KEY = "conv 16 3x3 relu"
 
 
 class Counting:

@@ -1,5 +1,6 @@
 """The exported files: complete, loadable without rlnas, and never half replaced."""
 
+import functools
 import json
 import os
 import resource
@@ -43,6 +44,7 @@ ARCHITECTURE = Architecture(
 REPORT = {"run": "digits-1", "trial": 7, "seed": 3, "tokens": [2, 1], "metrics": {"f1": 0.5}}
 
 
+@functools.cache
 def child(seed=0, architecture=ARCHITECTURE):
     """A compiled child with weights that are not its first ones."""
     keras.utils.set_random_seed(seed)
@@ -50,7 +52,9 @@ def child(seed=0, architecture=ARCHITECTURE):
     model.compile(make_optimizer(RECIPE, 100), "sparse_categorical_crossentropy")
     model.optimizer.build(model.trainable_variables)
     rng = np.random.default_rng(seed)
-    model.set_weights([rng.uniform(0.1, 1, weight.shape) for weight in model.get_weights()])
+    model.set_weights(
+        [weight + rng.uniform(0, 0.1, weight.shape) for weight in model.get_weights()]
+    )
     return model
 
 
@@ -137,7 +141,7 @@ def test_diagram_is_titled_with_run_and_trial(exported):
 
 def test_script_has_the_momentum_of_the_model_not_of_the_whole_data(exported):
     assert batch_norm_momentum(RECIPE, len(DIGITS.x_train)) != 0.75
-    assert "BATCH_NORM_MOMENTUM = 0.75\n" in (exported / "model.py").read_text()
+    assert "NORM_MOMENTUM = 0.75\n" in (exported / "model.py").read_text()
 
 
 # --- replacing an earlier export ---
@@ -271,7 +275,7 @@ def test_copy_whose_json_does_not_fit_its_weights_is_refused(exported, tmp_path)
     with pytest.raises(RlnasError, match=r"architecture\.json differs from the trained model"):
         copy_export(tmp_path / "a", tmp_path / "b")
     (tmp_path / "a" / "architecture.json").write_text(text[:99])
-    with pytest.raises(RlnasError, match="cannot be loaded back: JSONDecodeError|cannot be loaded"):
+    with pytest.raises(RlnasError, match="cannot be loaded back: "):
         copy_export(tmp_path / "a", tmp_path / "b")
 
 
@@ -325,7 +329,8 @@ def test_script_has_the_optimizer_of_the_recipe(name, schedule):
     )
     made = executed(source(recipe=recipe))["make_optimizer"]
     steps = () if schedule == "fixed" else (9,)  # of 10 examples
-    assert made(*steps).get_config() == make_optimizer(recipe, 10).get_config()
+    mine, ours = made(*steps).get_config(), make_optimizer(recipe, 10).get_config()
+    assert {**mine, "name": ""} == {**ours, "name": ""}  # Keras numbers the names
 
 
 def test_scripts_are_laid_out_as_ruff_would(tmp_path, root):

@@ -14,10 +14,11 @@ from rlnas.children.decoder import decode
 from rlnas.children.recipes import batch_norm_momentum
 from rlnas.children.runtime import available_cores, prepare
 from rlnas.children.training import accuracy, train
+from rlnas.children.weights import save_weights
 from rlnas.config import DataConfig, RecipeConfig
 from rlnas.cost import Conv, Dense, Dropout, Flatten, network_cost
 from rlnas.errors import StorageError
-from rlnas.evaluation.training import WEIGHTS, TrainingEvaluator, save_weights
+from rlnas.evaluation.training import WEIGHTS, TrainingEvaluator
 from rlnas.objectives import Failure, Metrics
 from rlnas.spaces import Architecture, ImageSpace
 
@@ -64,7 +65,7 @@ def test_brief_training_is_worth_something_only_with_our_momentum():
     for momentum in (batch_norm_momentum(recipe, 600), 0.99):
         keras.utils.set_random_seed(0)
         model = decode(reference, scale=data.scale, batch_norm_momentum=momentum)
-        found[momentum] = train(model, data, recipe).val_accuracy[-1]
+        found[momentum] = train(model, data, recipe, 0).val_accuracy[-1]
     ours, of_keras = found.values()
     assert ours > 0.8  # seeds 0 to 2 gave 0.95 to 0.96
     assert of_keras < 0.5  # and 0.10 to 0.19
@@ -137,20 +138,21 @@ def test_weights_load_back_to_the_same_outputs_without_the_optimizer(trained):
 def test_folder_that_cannot_be_written_is_named(trained, tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(StorageError, match=f"cannot write the weights to {tmp_path}/file/1: Not"):
-        save_weights(trained[2], tmp_path / "file" / "1")
+        save_weights(trained[2], tmp_path / "file" / "1" / WEIGHTS)
 
 
 def test_full_disk_ends_neither_in_a_crash_nor_in_half_a_file(trained, tmp_path):
-    save_weights(trained[2], tmp_path)
+    save_weights(trained[2], tmp_path / WEIGHTS)
     before = (tmp_path / WEIGHTS).read_bytes()
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     try:
         resource.setrlimit(resource.RLIMIT_FSIZE, (2000, limits[1]))
         with pytest.raises(StorageError, match="File too large"):
-            save_weights(trained[2], tmp_path)
+            save_weights(trained[2], tmp_path / WEIGHTS)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
     assert (tmp_path / WEIGHTS).read_bytes() == before
+    assert [path.name for path in tmp_path.iterdir()] == [WEIGHTS]
 
 
 # --- a user's own training ---

@@ -1,6 +1,7 @@
 """Training one child, and measuring it."""
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -28,25 +29,44 @@ class History:
     val_accuracy: tuple[float, ...]
 
 
-def train(model: keras.Model, data: Data, recipe: RecipeConfig) -> History:
+def train(model: keras.Model, data: Data, recipe: RecipeConfig, seed: int) -> History:
     """Train a model on the training part and validate it after each epoch.
 
-    Randomness comes from Keras's global seed: call `keras.utils.set_random_seed`
-    before the model is built.
+    On the TensorFlow backend all of it is one graph, elsewhere it is `keras.Model.fit`.
+    Initial weights and dropout come from Keras's global seed: call
+    `keras.utils.set_random_seed` before the model is built.
 
     Args:
         model: A model from raw inputs to class probabilities; its weights are changed.
         data: The data set; its test part is not touched.
         recipe: Epochs, batch size, optimizer, learning rate and schedule.
+        seed: Seed of the order in which examples come, 0 <= seed < 2**31.
 
     Returns:
-        The history; shorter than the recipe's epochs if the loss stopped being finite.
+        The history. If the loss stopped being finite it may be shorter than the recipe's
+        epochs, and holds what was measured.
     """
     model.compile(
         optimizer=make_optimizer(recipe, len(data.x_train)),
         loss="sparse_categorical_crossentropy",
         metrics=["accuracy"],
     )
+    if keras.backend.backend() != "tensorflow":
+        return train_by_fit(model, data, recipe)
+    from rlnas.children.graph_training import train_in_graph
+
+    return History(
+        *map(
+            _floats,
+            train_in_graph(
+                model, data, epochs=recipe.epochs, batch_size=recipe.batch_size, seed=seed
+            ),
+        )
+    )
+
+
+def train_by_fit(model: keras.Model, data: Data, recipe: RecipeConfig) -> History:
+    """Train a compiled model by `keras.Model.fit`; see `train`."""
     fitted = model.fit(
         data.x_train,
         data.y_train,
@@ -83,5 +103,5 @@ def accuracy(model: keras.Model, x: Array, y: Array) -> float:
     return float(np.mean(np.argmax(probabilities, axis=-1) == y))
 
 
-def _floats(values: list[float]) -> tuple[float, ...]:
+def _floats(values: Iterable[float]) -> tuple[float, ...]:
     return tuple(float(value) for value in values)

@@ -2,9 +2,11 @@
 
 import tempfile
 import zipfile
+from contextlib import suppress
 from pathlib import Path
 
 from rlnas.children.backend import keras
+from rlnas.errors import StorageError
 
 
 def plain_model(model: keras.Model) -> keras.Model:
@@ -24,16 +26,29 @@ def save_weights(model: keras.Model, path: Path) -> None:
 
     Args:
         model: A functional or sequential model.
-        path: Where to write; the name must end in ``.weights.h5``.
+        path: Where to write; the name must end in ``.weights.h5``. Its folder is made.
 
     Raises:
-        OSError: The disk refused.
+        StorageError: The disk refused.
     """
+    new = path.with_name(f"{path.name}.new")
+    try:
+        content = _content(model)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        new.write_bytes(content)
+        new.replace(path)
+    except OSError as error:
+        with suppress(OSError):
+            new.unlink(missing_ok=True)
+        raise StorageError(
+            f"cannot write the weights to {path.parent}: {error.strerror or error}; make room or "
+            "mend its permissions"
+        ) from error
+
+
+def _content(model: keras.Model) -> bytes:
     with tempfile.TemporaryDirectory() as folder:
         archive = Path(folder) / "model.keras"
         plain_model(model).save(archive)
         with zipfile.ZipFile(archive) as parts:
-            content = parts.read("model.weights.h5")
-    new = path.with_name(f"{path.name}.new")
-    new.write_bytes(content)
-    new.replace(path)
+            return parts.read("model.weights.h5")

@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from rlnas.children.backend import keras
+from rlnas.children.weights import save_weights
 from rlnas.controllers.losses import (
     Tensor,
     entropy_bonus,
@@ -115,9 +116,12 @@ class PolicyNetwork:
             variable.assign(state[path])
 
     def save_weights(self, path: Path) -> None:
-        """Write the weights, without the optimizer, as a Keras ``.weights.h5`` file."""
-        # Of a compiled model Keras would save the optimizer too.
-        keras.Model(self._model.inputs, self._model.outputs).save_weights(path)
+        """Write the weights, without the optimizer, as a Keras ``.weights.h5`` file.
+
+        Raises:
+            StorageError: The disk refused.
+        """
+        save_weights(self._model, path)
 
     def _variables(self) -> list[Any]:
         return [*self._model.trainable_variables, *self._optimizer.variables]
@@ -147,7 +151,7 @@ class _Latest(keras.metrics.Metric):  # type: ignore[misc]
         self._value.assign(value)
 
     def result(self) -> Tensor:
-        return self._value.value
+        return keras.ops.convert_to_tensor(self._value)
 
 
 class _SequenceModel(keras.Model):  # type: ignore[misc]

@@ -116,7 +116,11 @@ class ReinforceController:
         self._keep_weights()
 
     def save_weights(self, path: Path) -> None:
-        """Write the policy's weights as a Keras file; its name ends in ``.weights.h5``."""
+        """Write the policy's weights as a Keras file; its name ends in ``.weights.h5``.
+
+        Raises:
+            StorageError: The disk refused.
+        """
         self._network.save_weights(path)
 
     def _keep_weights(self) -> None:

@@ -13,10 +13,9 @@ from rlnas.children.data import Data
 from rlnas.children.decoder import decode
 from rlnas.children.recipes import batch_norm_momentum
 from rlnas.children.training import train
-from rlnas.children.weights import save_weights as write_weights
+from rlnas.children.weights import save_weights
 from rlnas.config import RecipeConfig
 from rlnas.cost import network_cost
-from rlnas.errors import StorageError
 from rlnas.evaluation.base import Outcome
 from rlnas.evaluation.memory import peak_megabytes, reset_peak
 from rlnas.objectives import Failure, Metrics
@@ -101,7 +100,7 @@ class TrainingEvaluator:
             return outcome
         seconds, memory = time.perf_counter() - started, peak_megabytes()
         if folder is not None:
-            save_weights(model, folder)
+            save_weights(model, folder / WEIGHTS)
         measured = {
             **outcome.to_json(),
             "params": int(model.count_params()),
@@ -114,7 +113,7 @@ class TrainingEvaluator:
     def _train(self, model: keras.Model, recipe: RecipeConfig, seed: int) -> Outcome:
         if self._function is not None:
             return _user_metrics(self._function(model, self._data, seed))
-        history = train(model, self._data, recipe)
+        history = train(model, self._data, recipe, seed)
         for name, values in (("loss", history.loss), ("validation loss", history.val_loss)):
             for epoch, value in enumerate(values, 1):
                 if not math.isfinite(value):
@@ -124,21 +123,6 @@ class TrainingEvaluator:
         return Metrics(
             val_accuracy=history.val_accuracy, val_loss=history.val_loss, loss=history.loss
         )
-
-
-def save_weights(model: keras.Model, folder: Path) -> None:
-    """Write a model's weights to ``<folder>/model.weights.h5``, without the optimizer.
-
-    Raises:
-        StorageError: The disk refused.
-    """
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        write_weights(model, folder / WEIGHTS)
-    except OSError as error:
-        raise StorageError(
-            f"cannot write the weights to {folder}: {error.strerror or error}"
-        ) from error
 
 
 def _user_metrics(value: Any) -> Outcome:

@@ -115,8 +115,7 @@ def copy_export(source: Path, target: Path) -> list[str]:
         for name in EXPORTED:
             shutil.copyfile(source / name, target / f"{name}.new")
             (target / f"{name}.new").replace(target / name)
-        shape = (_EXAMPLES, *original.input_shape[1:])
-        _verified(target, original, np.random.default_rng(0).uniform(0, 255, shape))
+        _verified(target, original, _noise(original))
     return list(EXPORTED)
 
 
@@ -204,6 +203,14 @@ def _original(source: Path) -> keras.Model:
             f"{source / MODEL} cannot be loaded: {_first_line(error)}; "
             "make it anew with: rlnas retrain"
         ) from error
+
+
+def _noise(model: keras.Model) -> Array:
+    """Return random examples from the range that the model's `Rescaling` takes to 0..1."""
+    scales = [each.scale for each in model.layers if isinstance(each, keras.layers.Rescaling)]
+    shape = (_EXAMPLES, *model.input_shape[1:])
+    noise = np.random.default_rng(0).random(shape, dtype=np.float32)
+    return noise / np.float32(scales[0] if scales else 1)
 
 
 def _verified(folder: Path, model: keras.Model, examples: Array) -> Path:

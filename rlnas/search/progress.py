@@ -105,7 +105,10 @@ class Lines:
 
 
 class LiveTable:
-    """Keeps a table on the terminal: the newest trials, the best, and a bar with the time left."""
+    """Keeps a table on the terminal: the newest trials, the best, and a bar with the time left.
+
+    It takes hold of the terminal when there is something to show, and lets go in `close`.
+    """
 
     def __init__(self, console: Console) -> None:
         """Take the terminal to draw on."""
@@ -121,14 +124,15 @@ class LiveTable:
         )
         self._task = self._bar.add_task("trials", total=None, left="")
         self._live = Live(self._drawn(), console=console, refresh_per_second=4)
-        self._live.start()
 
     def note(self, text: str) -> None:
         """Print the text above the table."""
+        self._live.start()  # does nothing once it has started
         self._live.console.print(text, highlight=False, markup=False, soft_wrap=True)
 
     def trial(self, trial: Trial, layers: str, standing: Standing) -> None:
         """Add the trial to the table."""
+        self._live.start()
         self._rows = [*self._rows, (trial, layers)][-_ROWS:]
         if standing.best is not None:
             reward = f"{standing.best.reward:.4f}"

@@ -82,7 +82,7 @@ def model_source(
         "BATCH_SIZE": repr(recipe.batch_size),
         "LEARNING_RATE": repr(recipe.learning_rate),
         "TEST_SHARE": repr(DataConfig().test if test_share is None else test_share),
-        "BATCH_NORM_MOMENTUM": repr(float(batch_norm_momentum)),
+        "NORM_MOMENTUM": repr(float(batch_norm_momentum)),
         "SUFFIXES": _brackets("SUFFIXES = {", [_quoted(each) for each in SUFFIXES], "}")[11:],
     }
     functions = [
@@ -219,7 +219,7 @@ def _convolution(layer: Conv | SeparableConv, name: str) -> list[_Call]:
     options.append('padding="same"')
     if layer.batch_norm:
         options.append("use_bias=False")
-    norm = ["momentum=BATCH_NORM_MOMENTUM", f'name="{name}_norm"']
+    norm = ["momentum=NORM_MOMENTUM", f'name="{name}_norm"']
     activation = [f'"{layer.activation}"', f'name="{name}_{layer.activation}"']
     calls = [(kind, [*options, f'name="{name}"']), ("BatchNormalization", norm)]
     return [*calls[: 1 + bool(layer.batch_norm)], ("Activation", activation)]
@@ -239,9 +239,12 @@ def _brackets(before: str, items: Sequence[str], behind: str) -> str:
     """Return a bracket with its items on one line, else on one of their own, else one each."""
     indent = before[: len(before) - len(before.lstrip())]
     joined = ", ".join(items)
-    if len(before) + len(joined) + len(behind) <= _WIDTH:
-        return f"{before}{joined}{behind}"
-    if len(indent) + 4 + len(joined) <= _WIDTH:
+    flat = f"{before}{joined}{behind}"
+    if len(flat) <= _WIDTH:
+        return flat
+    # A line that is full at the bracket of "(x)" is broken there, unless a comma forbids it.
+    forbid = behind.endswith("(x)") and len(flat) - len("x)") <= _WIDTH
+    if len(indent) + 4 + len(joined) <= _WIDTH and not forbid:
         return f"{before}\n{indent}    {joined}\n{indent}{behind}"
     each = "".join(f"{indent}    {item},\n" for item in items)
     return f"{before}\n{each}{indent}{behind}"

@@ -1,0 +1,85 @@
+"""The graph trainer computes what `keras.Model.fit` computes."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+from rlnas.children.backend import keras
+from rlnas.children.data import sealed
+from rlnas.children.datasets import load_data
+from rlnas.children.decoder import decode
+from rlnas.children.training import train, train_by_fit
+from rlnas.config import DataConfig, RecipeConfig
+from rlnas.cost import Conv, Dense, GlobalPool, MaxPool, SeparableConv
+from rlnas.spaces import Architecture
+
+tf = pytest.importorskip("tensorflow", reason="the graph trainer is TensorFlow's")
+if keras.backend.backend() != "tensorflow":
+    pytest.skip("the graph trainer is TensorFlow's", allow_module_level=True)
+
+DATA = load_data(None, DataConfig(), 0).sampled(150, 0)
+LAYERS = (
+    Conv(8, 3, 1, "relu", True),
+    MaxPool(2),
+    SeparableConv(8, 3, 1, "silu", False),
+    GlobalPool(),
+    Dense(8, "elu"),
+)
+CHILD = Architecture((), LAYERS, DATA.input_shape, DATA.classes)
+SEED = 4
+
+
+def built():
+    keras.utils.set_random_seed(9)
+    return decode(CHILD, scale=DATA.scale, batch_norm_momentum=0.9)
+
+
+def in_the_same_order(data, epoch):
+    """Return the data as the graph sees it in an epoch."""
+    count = len(data.x_train)
+    order = tf.random.experimental.stateless_shuffle(tf.range(count), seed=[SEED, epoch]).numpy()
+    x_train, y_train = data.x_train[order], data.y_train[order]
+    return sealed(dataclasses.replace(data, x_train=x_train, y_train=y_train))
+
+
+class FitInOrder(keras.Model):
+    """A model whose `fit` takes the examples as they come."""
+
+    def fit(self, *arguments, **options):
+        return super().fit(*arguments, **options, shuffle=False)
+
+
+@pytest.mark.parametrize("optimizer", ["adam", "nesterov"])
+def test_one_epoch_equals_fit_from_the_same_weights_and_batches(optimizer):
+    recipe = RecipeConfig(epochs=1, batch_size=32, optimizer=optimizer)  # the last batch has 22
+    graph, plain = built(), built()
+    mine = train(graph, DATA, recipe, SEED)
+    fitted = FitInOrder(plain.inputs, plain.outputs)
+    fitted.compile(
+        optimizer=type(graph.optimizer).from_config(graph.optimizer.get_config()),
+        loss="sparse_categorical_crossentropy",
+        metrics=["accuracy"],
+    )
+    theirs = train_by_fit(fitted, in_the_same_order(DATA, 0), recipe)
+    np.testing.assert_allclose(mine.loss, theirs.loss, rtol=1e-4)
+    np.testing.assert_allclose(mine.val_loss, theirs.val_loss, rtol=1e-4)
+    assert mine.val_accuracy == pytest.approx(theirs.val_accuracy, abs=1e-6)
+    for ours, other in zip(graph.get_weights(), fitted.get_weights(), strict=True):
+        np.testing.assert_allclose(ours, other, rtol=1e-3, atol=1e-5)
+
+
+def test_each_epoch_has_its_own_order_and_each_seed_too():
+    first, second = in_the_same_order(DATA, 0), in_the_same_order(DATA, 1)
+    assert not np.array_equal(first.y_train, second.y_train)
+    recipe = RecipeConfig(epochs=2, batch_size=32)
+    losses = [train(built(), DATA, recipe, seed).loss for seed in (1, 1, 2)]
+    assert losses[0] == losses[1] != losses[2]
+
+
+def test_learning_rate_follows_the_schedule_to_its_end():
+    recipe = RecipeConfig(epochs=3, batch_size=32, schedule="cosine")
+    model = built()
+    train(model, DATA, recipe, SEED)
+    assert int(model.optimizer.iterations) == 3 * 5
+    assert float(model.optimizer.learning_rate) == pytest.approx(0.0, abs=1e-9)
