@@ -13,8 +13,9 @@ from dataclasses import asdict, dataclass
 
 import numpy as np
 
-from rlnas.config import PRESETS, ControllerConfig
+from rlnas.config import PRESETS, ControllerConfig, make_config
 from rlnas.controllers import Controller, make_controller
+from rlnas.errors import ConfigError
 from rlnas.testing import Ending, KnownRewards, better_ends, ending, small_space
 
 OVERRIDES = ("learning_rate", "batch_size", "entropy", "baseline_decay")
@@ -88,8 +89,8 @@ def compare(config: ControllerConfig, seeds: int, trials: int) -> Row:
 def main() -> None:
     """Print the table, or with ``--json`` one JSON object."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
-    parser.add_argument("--seeds", type=int, default=100, help="pairs (default 100)")
-    parser.add_argument("--trials", type=int, default=100, help="budget (default 100)")
+    parser.add_argument("--seeds", type=_count, default=100, help="pairs (default 100)")
+    parser.add_argument("--trials", type=_count, default=100, help="budget (default 100)")
     parser.add_argument(
         "--preset", choices=PRESETS, action="append", help="a preset (default: each in turn)"
     )
@@ -99,7 +100,13 @@ def main() -> None:
         parser.add_argument(flag, help="instead of the preset's (default: the preset's)")
     asked = parser.parse_args()
     changed = {name: value for name in OVERRIDES if (value := getattr(asked, name)) is not None}
-    configs = [ControllerConfig(preset=name, **changed) for name in asked.preset or PRESETS]
+    try:
+        configs = [
+            make_config({"controller": {"preset": name, **changed}}).controller
+            for name in asked.preset or PRESETS
+        ]
+    except ConfigError as error:
+        parser.error(str(error))
     rows = [compare(config, asked.seeds, asked.trials) for config in configs]
     if asked.json:
         print(json.dumps({"rows": [asdict(row) for row in rows]}))
@@ -115,6 +122,12 @@ def main() -> None:
             f"{row.best[0]:7.3f}{row.best[1]:8.3f}{row.best_wins:6}{row.best_p:9.1e}"
             f"{row.repeats:9.1f}{row.milliseconds:6.1f}"
         )
+
+
+def _count(text: str) -> int:
+    if not text.isdigit() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"expected a whole number of at least 1, got {text!r}")
+    return int(text)
 
 
 def _random(seed: int) -> Controller:

@@ -34,8 +34,8 @@ class Settings:
 
 
 PRESETS = {
-    # Measured by benchmarks/learning.py where it says so, else chosen; none is critical: half or
-    # twice as much still ends better than random in 9 of 10 landscapes.
+    # Measured by benchmarks/learning.py where it says so, else chosen. None is critical: with
+    # half or twice as much it still ends better than random in more than 9 of 10 landscapes.
     "default": Settings(
         learning_rate=0.02,  # measured
         batch_size=3,  # measured; larger ones lose when there are only 40 trials

@@ -1,5 +1,6 @@
 """Models trained beside the trials: reference, the user's baseline, and the retrained top K."""
 
+import math
 import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -63,8 +64,8 @@ class Contenders:
     def long(self, trials: list[Trial]) -> Contender:
         """Train the top K, reference and baseline longer; return the one to keep.
 
-        It is chosen by validation accuracy, of equals the one with the lower validation
-        loss. Then it and those it is compared with are measured on the test part, once.
+        It is chosen by its validation (see `_chosen`). Then it and those it is compared
+        with are measured on the test part, once.
 
         Args:
             trials: Finished trials.
@@ -78,7 +79,7 @@ class Contenders:
         if not ranked:
             reason = self._journal.contenders(LONG)[0].reason
             raise NoValidChildError(f"not one of the top K could be trained longer: {reason}")
-        best = max(ranked, key=lambda entry: (entry.val_accuracy, -_last_loss(entry), -entry.rank))
+        best = _chosen(ranked, len(self._setup.data.x_val))
         for entry in done:
             if entry.test_accuracy is None and (entry is best or not entry.rank):
                 self._journal.store(replace(entry, test_accuracy=self._test(entry)))
@@ -174,6 +175,26 @@ class Contenders:
         return accuracy(self.model(contender), data.x_test, data.y_test)
 
 
-def _last_loss(contender: Contender) -> float:
+def _chosen(ranked: list[Contender], examples: int) -> Contender:
+    """Return the model to keep: of those as accurate as the best, the one with the least loss.
+
+    Accuracies that differ by less than the standard error of the best one do not tell
+    models apart (the one-standard-error rule, Breiman et al. 1984); the loss still may.
+
+    Args:
+        ranked: Models with metrics, best reward first.
+        examples: Number of validation examples.
+    """
+    highest = max(_accuracy(entry) for entry in ranked)
+    error = math.sqrt(highest * (1 - highest) / examples)
+    alike = [entry for entry in ranked if _accuracy(entry) >= highest - error]
+    return min(alike, key=lambda entry: (_loss(entry), -_accuracy(entry), entry.rank))
+
+
+def _accuracy(contender: Contender) -> float:
+    return contender.val_accuracy or 0.0
+
+
+def _loss(contender: Contender) -> float:
     losses = contender.metrics.val_loss if contender.metrics else ()
     return losses[-1] if losses else 0.0  # a user's own evaluator may give none

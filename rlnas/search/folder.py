@@ -128,8 +128,14 @@ class RunFolder:
         """
         return make_config(read_config(self.config))
 
-    def resume_line(self) -> str:
-        """Return the command that continues the run."""
+    def resume_line(self, *, python: bool = False) -> str:
+        """Return the command that continues the run.
+
+        Args:
+            python: The run needs objects that only the user's own Python has.
+        """
+        if python:
+            return f"rlnas.Search(...).resume({self.name!r})"
         default = Path(os.environ.get("RLNAS_ROOT") or "checkpoints")
         root = "" if self.root == default else f" --root {self.root}"
         return f"rlnas resume {self.name}{root}"

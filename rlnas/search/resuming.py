@@ -11,7 +11,7 @@ from rlnas.search.folder import RunFolder
 from rlnas.search.journal import LONG, RUNNING, Journal
 from rlnas.search.progress import SearchProgress
 from rlnas.search.result import SearchResult, read_result
-from rlnas.search.run import DONE, RETRAINING, SEARCHING, Search
+from rlnas.search.run import DONE, RETRAINING, SEARCHING, Search, check_config
 
 Flags = Mapping[tuple[str, ...], Any]
 
@@ -34,10 +34,11 @@ def resume_run(folder: RunFolder, flags: Flags, progress: SearchProgress) -> Sea
     try:
         meta = journal.meta()
         config = _changed(folder, flags)
-        _refuse_function(folder, meta)
+        _refuse_objects(folder, meta)
         if meta["status"] == DONE and not _has_budget(config, journal):
             progress.close()
             return read_result(folder)
+        check_config(folder, meta, config)
         _store(folder, journal, config)
         if meta["status"] != SEARCHING and _has_budget(config, journal):
             journal.set_meta({"status": SEARCHING})
@@ -65,7 +66,8 @@ def retrain_run(folder: RunFolder, flags: Flags, progress: SearchProgress) -> Se
     try:
         meta = journal.meta()
         config = _changed(folder, flags)
-        _refuse_function(folder, meta)
+        _refuse_objects(folder, meta)
+        check_config(folder, meta, config)
         if meta["status"] == SEARCHING:
             raise RunError(
                 f"{folder.name} is still searching; first end it with: {folder.resume_line()}"
@@ -114,11 +116,11 @@ def _store(folder: RunFolder, journal: Journal, config: SearchConfig) -> None:
     journal.set_meta({"config": config.model_dump(mode="json")})
 
 
-def _refuse_function(folder: RunFolder, meta: Mapping[str, Any]) -> None:
-    if meta["evaluator"] != "training" or meta["data"]["arrays"]:
+def _refuse_objects(folder: RunFolder, meta: Mapping[str, Any]) -> None:
+    if meta["own"]:
         raise RunError(
-            f"{folder.name} was started from Python with data or an evaluator of its own; "
-            f"continue it there with: rlnas.Search(...).resume({folder.name!r})"
+            f"{folder.name} was started from Python with its own {', '.join(meta['own'])}; "
+            f"continue it there with: {folder.resume_line(python=True)}"
         )
 
 

@@ -4,7 +4,7 @@ import re
 import signal
 import threading
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +23,14 @@ from rlnas.search.loop import SearchLoop
 from rlnas.search.progress import SearchProgress, Silence
 from rlnas.search.recorder import Recorder
 from rlnas.search.result import SearchResult, read_result
-from rlnas.search.setup import Setup, load_baseline, make_space, model_fingerprint, versions
+from rlnas.search.setup import (
+    Setup,
+    check_space,
+    load_baseline,
+    make_space,
+    model_fingerprint,
+    versions,
+)
 from rlnas.spaces import Space, fingerprint
 
 SEARCHING, RETRAINING, DONE = "searching", "retraining", "done"
@@ -62,13 +69,16 @@ class Search:
         **settings: Any,
     ) -> None:
         """See the class."""
-        self.config = _with_settings(config, space, data, settings)
+        named = {"data": data, "space": space, "baseline": baseline}
+        self.config = _with_settings(config, named, settings)
         self.root = Path(root) if root is not None else default_root()
         self._progress = progress or Silence()
-        loaded = load_data(_source(data), self.config.data, self.config.seed)
-        own_space = None if isinstance(space, str) else space
-        self._setup = _make_setup(self.config, loaded, own_space, evaluator, baseline)
-        self._arrays = not (data is None or isinstance(data, str | Path))
+        own = {name: value for name, value in named.items() if not _in_config(value)}
+        loaded = load_data(own.get("data"), self.config.data, self.config.seed)
+        self._setup = _make_setup(
+            self.config, loaded, own.get("space"), evaluator, own.get("baseline")
+        )
+        self._own = [*own, *(["evaluator"] if evaluator is not None else [])]
 
     def run(self) -> SearchResult:
         """Search, retrain the best, export it, and return what came out.
@@ -80,8 +90,7 @@ class Search:
             InterruptedRunError: The user stopped the run; it was saved.
         """
         folder = RunFolder(self.root, self.config.name or self._free_name())
-        journal = folder.create(self.config, self._meta())
-        with folder.writing():
+        with closing(folder.create(self.config, self._meta())) as journal, folder.writing():
             return self._go(folder, journal)
 
     def resume(self, name: str) -> SearchResult:
@@ -97,8 +106,7 @@ class Search:
             InterruptedRunError: The user stopped the run; it was saved.
         """
         folder = RunFolder(self.root, name)
-        journal = folder.open()
-        with folder.writing():
+        with closing(folder.open()) as journal, folder.writing():
             self._check_same(folder, journal.meta())
             return self._go(folder, journal)
 
@@ -110,12 +118,12 @@ class Search:
                 if journal.meta()["status"] == RETRAINING:
                     self._retrain(folder, journal)
         except KeyboardInterrupt:
+            line = folder.resume_line(python=bool(self._own))
             raise InterruptedRunError(
-                f"stopped, everything is saved; continue with: {folder.resume_line()}"
+                f"stopped, everything is saved; continue with: {line}"
             ) from None
         finally:
             self._progress.close()
-            journal.close()
         return read_result(folder)
 
     def _search(self, folder: RunFolder, journal: Journal) -> None:
@@ -123,25 +131,23 @@ class Search:
         Contenders(self._setup, folder, journal, self._progress).brief()
         controller = make_controller(self._setup.space, self.config.controller, self.config.seed)
         executor = InlineExecutor(self._setup.brief_evaluator())
-        recorder = Recorder(self._setup, folder, journal, controller)
-        recorder.rebuild()
-        loop = SearchLoop(
-            self._setup, folder, journal, controller, executor, recorder, self._progress
-        )
-        loop.run()
-        recorder.close()
+        with closing(Recorder(self._setup, folder, journal, controller)) as recorder:
+            recorder.rebuild()
+            loop = SearchLoop(
+                self._setup, folder, journal, controller, executor, recorder, self._progress
+            )
+            loop.run()
         journal.set_meta({"status": RETRAINING})
 
     def _retrain(self, folder: RunFolder, journal: Journal) -> None:
         trials = [trial for trial in journal.trials() if trial.ended is not None]
         contenders = Contenders(self._setup, folder, journal, self._progress)
         kept = contenders.long(trials)
-        recorder = Recorder(self._setup, folder, journal, None)
-        recorder.rebuild()
-        recorder.final(journal.contenders(LONG), kept)
         trial = next(trial for trial in trials if trial.id == kept.trial)
-        recorder.export_final(trial, contenders.model(kept))
-        recorder.close()
+        with closing(Recorder(self._setup, folder, journal, None)) as recorder:
+            recorder.rebuild()
+            recorder.final(journal.contenders(LONG), kept)
+            recorder.export_final(trial, contenders.model(kept))
         journal.set_meta({"status": DONE, "best_trial": trial.id})
 
     def _free_name(self) -> str:
@@ -157,8 +163,8 @@ class Search:
             "data": {
                 "name": self._setup.data.name,
                 "fingerprint": self._setup.data.fingerprint,
-                "arrays": self._arrays,
             },
+            "own": self._own,
             "threads": self._setup.threads,
             "evaluator": "training" if self._setup.function is None else "function",
             "baseline": None
@@ -170,6 +176,7 @@ class Search:
 
     def _check_same(self, folder: RunFolder, meta: Mapping[str, Any]) -> None:
         mine = self._meta()
+        check_config(folder, meta, self.config)
         if mine["space_fingerprint"] != meta["space_fingerprint"]:
             raise RunError(
                 f"{folder.path} was written for space {meta['space_fingerprint']}, this config "
@@ -195,6 +202,37 @@ class Search:
             self._progress.note(f"other versions now, bits may differ: {', '.join(changed)}")
 
 
+def check_config(folder: RunFolder, meta: Mapping[str, Any], config: SearchConfig) -> None:
+    """Check that a config says of trials what the config of a run says of them.
+
+    Name, threads, budget and retraining may differ; the space is compared by its fingerprint.
+
+    Args:
+        folder: The run's folder.
+        meta: What its journal stores about the run as a whole.
+        config: The config to go on with.
+
+    Raises:
+        RunError: It does not; the sentence names the first field that differs.
+    """
+    old = _defining(make_config(meta["config"]))
+    for field, value in _defining(config).items():
+        if value != old[field]:
+            raise RunError(
+                f"{folder.path} was started with {field} {old[field]}, now it is {value}; "
+                "start a new run or pass the old config"
+            )
+
+
+def _defining(config: SearchConfig) -> dict[str, Any]:
+    fields: dict[str, Any] = {"seed": config.seed}
+    for section in ("data", "controller", "recipe", "objective"):
+        record = getattr(config, section).model_dump()
+        fields |= {f"{section}.{name}": value for name, value in record.items()}
+    del fields["data.final_samples"]  # says how the retraining is done
+    return fields
+
+
 _SHORTCUTS: dict[str, tuple[str, ...]] = {
     "name": ("name",),
     "seed": ("seed",),
@@ -207,11 +245,16 @@ _SHORTCUTS: dict[str, tuple[str, ...]] = {
     "final_epochs": ("final", "epochs"),
 }
 
+_NAMED: dict[str, tuple[str, ...]] = {
+    "data": ("data", "dataset"),
+    "space": ("space", "name"),
+    "baseline": ("baseline",),
+}
+
 
 def _with_settings(
     config: SearchConfig | Mapping[str, Any] | None,
-    space: Space | str | None,
-    data: Any,
+    named: Mapping[str, Any],
     settings: Mapping[str, Any],
 ) -> SearchConfig:
     unknown = [name for name in settings if name not in _SHORTCUTS]
@@ -219,15 +262,15 @@ def _with_settings(
         raise ConfigError(unknown_name("setting", unknown[0], _SHORTCUTS))
     values = config.model_dump() if isinstance(config, SearchConfig) else dict(config or {})
     flags: dict[tuple[str, ...], Any] = {_SHORTCUTS[name]: settings[name] for name in settings}
-    if isinstance(space, str):
-        flags["space", "name"] = space
-    if isinstance(data, str | Path):
-        flags["data", "dataset"] = str(data)
+    for name, value in named.items():
+        if value is not None and _in_config(value):
+            flags[_NAMED[name]] = str(value)
     return make_config(with_flags(values, flags))
 
 
-def _source(data: Any) -> Any:
-    return None if isinstance(data, str | Path) else data
+def _in_config(value: Any) -> bool:
+    """Tell whether the config can hold it: a name or a path, not an object of the user's."""
+    return value is None or isinstance(value, str | Path)
 
 
 def _make_setup(
@@ -238,14 +281,15 @@ def _make_setup(
     baseline: Any,
 ) -> Setup:
     threads = prepare(config.threads)
-    own = baseline if baseline is not None else config.baseline
+    if space is not None:
+        check_space(space, data)
     return Setup(
         config=config,
         data=data,
         space=space if space is not None else make_space(config, data),
         threads=threads,
         function=function,
-        baseline=load_baseline(own, data),
+        baseline=load_baseline(config.baseline if baseline is None else baseline, data),
     )
 
 

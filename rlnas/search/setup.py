@@ -87,25 +87,43 @@ def make_space(config: SearchConfig, data: Data) -> Space:
         raise ConfigError(f"space: {error}") from error
 
 
-def load_baseline(source: str | keras.Model | None, data: Data) -> keras.Model | None:
+def check_space(space: Space, data: Data) -> None:
+    """Check that a user's own space writes networks for this data.
+
+    Raises:
+        ConfigError: It is for examples of another shape, or another number of classes.
+    """
+    network = space.reference()
+    got = (tuple(network.input_shape), network.classes)
+    if got != (data.input_shape, data.classes):
+        raise ConfigError(
+            f"space: expected one for examples of shape {data.input_shape} and {data.classes} "
+            f"classes, as the data has, got one for {got[0]} and {got[1]}"
+        )
+
+
+def load_baseline(source: str | Path | keras.Model | None, data: Data) -> keras.Model | None:
     """Return a user's own model, to be trained from new weights.
 
     Args:
         source: A ``.keras`` file, a ``.json`` of an architecture, a model, or None.
         data: The data set whose examples it must take.
 
+    Returns:
+        The model as a functional one, its layers shared, or None.
+
     Raises:
-        ConfigError: It cannot be read, or does not fit the data.
+        ConfigError: It cannot be read or copied, or does not fit the data.
     """
     if source is None:
         return None
-    model = _read_model(Path(source)) if isinstance(source, str | Path) else source
-    expected = (tuple(data.input_shape), data.classes)
-    got = (tuple(model.input_shape[1:]), model.output_shape[-1])
-    if got != expected or len(model.output_shape) != 2:
+    given = _read_model(Path(source)) if isinstance(source, str | Path) else source
+    model = _functional(given)
+    got, classes = tuple(model.input_shape[1:]), tuple(model.output_shape[1:])
+    if got != data.input_shape or classes != (data.classes,):
         raise ConfigError(
-            f"baseline (--baseline): expected a model from {expected[0]} to {expected[1]} "
-            f"class probabilities, got one from {got[0]} to {tuple(model.output_shape[1:])}"
+            f"baseline (--baseline): expected a model from {data.input_shape} to {data.classes} "
+            f"class probabilities, got one from {got} to {classes}"
         )
     return model
 
@@ -127,6 +145,25 @@ def versions() -> dict[str, str]:
     return found
 
 
+def _functional(model: Any) -> keras.Model:
+    try:
+        (inputs,), (outputs,) = model.inputs, model.outputs
+    except (AttributeError, TypeError, ValueError):
+        raise ConfigError(
+            "baseline (--baseline): expected a functional or sequential Keras model with one "
+            f"input, whose shape it knows, and one output, got {type(model).__name__}"
+        ) from None
+    functional = keras.Model(inputs, outputs, name=model.name)
+    try:
+        keras.models.clone_model(functional).to_json()
+    except Exception as error:  # layers of the user's own raise whatever they like
+        raise ConfigError(
+            f"baseline (--baseline): the model cannot be copied: {_first_line(error)}; give its "
+            "own layers a get_config"
+        ) from error
+    return functional
+
+
 def _read_model(path: Path) -> keras.Model:
     if not path.is_file():
         raise ConfigError(f"baseline (--baseline): {path} does not exist; check the path")
@@ -135,7 +172,12 @@ def _read_model(path: Path) -> keras.Model:
             return keras.models.model_from_json(path.read_text(encoding="utf-8"))
         return keras.models.load_model(path, compile=False)
     except Exception as error:
-        first: Any = str(error).strip().splitlines() or [type(error).__name__]
         raise ConfigError(
-            f"baseline (--baseline): {path} is not a Keras model that can be read: {first[0]}"
+            f"baseline (--baseline): {path} is not a Keras model that can be read: "
+            f"{_first_line(error)}"
         ) from error
+
+
+def _first_line(error: Exception) -> str:
+    lines = str(error).strip().splitlines()
+    return lines[0] if lines else type(error).__name__

@@ -5,10 +5,10 @@ decisions, then the type of the next layer, and so on until ``stop``. Behind the
 comes the head: global average pooling if the data is still an image, then a dense
 layer with one unit per class and softmax.
 
-Besides shapes and caps, four rules keep out what is hardly ever worth a training: a
+Besides shapes and caps, five rules keep out what is hardly ever worth a training: a
 network begins with a convolution; no pooling follows a pooling and no dropout a dropout;
-an image is flattened only once it was halved twice; and there are at least `min_layers`
-layers, unless nothing more fits.
+an image is flattened only once it was halved twice; there are at most two dense layers;
+and at least `min_layers` layers, unless nothing more fits.
 """
 
 from collections.abc import Mapping, Sequence
@@ -43,6 +43,8 @@ _CONVOLUTIONS = ("conv", "sepconv")
 _POOLINGS = ("maxpool", "avgpool")
 _IMAGE_ONLY = (*_CONVOLUTIONS, *_POOLINGS, "flatten", "globalpool")
 _TYPE = "layer"
+_MOST_DENSE = 2
+"""Dense layers before the head, as many as VGG has (Simonyan & Zisserman 2015)."""
 _STRIDE = 50
 
 
@@ -317,6 +319,8 @@ def _may_follow(kind: str, layers: tuple[Layer, ...]) -> bool:
         return kind in _CONVOLUTIONS
     if kind in _POOLINGS:
         return layers[-1].kind not in _POOLINGS
+    if kind == "dense":
+        return sum(layer.kind == "dense" for layer in layers) < _MOST_DENSE
     return not (kind == "dropout" and layers[-1].kind == "dropout")
 
 

@@ -1,0 +1,37 @@
+"""Which of the retrained models is kept."""
+
+import pytest
+
+from rlnas.objectives import Metrics
+from rlnas.search.contenders import _chosen
+from rlnas.search.journal import DONE, LONG, Contender
+
+
+def contender(rank, accuracy, loss=None):
+    losses = () if loss is None else (9.0, loss)
+    metrics = Metrics(val_accuracy=(0.1, accuracy), val_loss=losses)
+    return Contender(f"trial-{rank}", LONG, rank, rank, "key", 1, DONE, metrics)
+
+
+@pytest.mark.parametrize(
+    ("ranked", "examples", "kept"),
+    [
+        # With 100 examples the standard error of 0.96 is 0.0196; with 10,000 it is 0.00196.
+        ([contender(1, 0.95, 0.3), contender(2, 0.96, 0.4)], 100, 1),
+        ([contender(1, 0.95, 0.3), contender(2, 0.96, 0.4)], 10_000, 2),
+        ([contender(1, 0.93, 0.1), contender(2, 0.96, 0.4)], 100, 2),
+        ([contender(1, 0.96, 0.4), contender(2, 0.96, 0.2), contender(3, 0.96, 0.3)], 100, 2),
+        ([contender(1, 0.95), contender(2, 0.96)], 100, 2),
+        ([contender(1, 0.96), contender(2, 0.96)], 100, 1),
+    ],
+    ids=[
+        "less loss among those that accuracy cannot tell apart",
+        "accuracy where there are many examples",
+        "not one that is clearly less accurate",
+        "least loss of equals",
+        "accuracy where there is no loss",
+        "best reward of equals",
+    ],
+)
+def test_kept_is_the_least_loss_within_one_standard_error(ranked, examples, kept):
+    assert _chosen(ranked, examples).rank == kept
