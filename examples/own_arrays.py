@@ -20,7 +20,8 @@ def main() -> None:
     result = search.run()
 
     for trial in result.trials:
-        print(f"trial {trial.id}: reward {trial.reward}, {trial.key}")
+        earned = trial.reason if trial.reward is None else f"reward {trial.reward:.3f}"
+        print(f"trial {trial.id}: {earned}, {trial.key}")
     print(f"best architecture: {result.best.layers}")
     print(f"test accuracy: {result.best.test_accuracy:.3f}")
     print(f"plain Keras JSON of it: {result.best.architecture}")

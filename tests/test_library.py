@@ -43,8 +43,9 @@ def dense(shape=(8, 8, 1), classes=10):
 def trained(tmp_path_factory):
     """A search with real training."""
     root = tmp_path_factory.mktemp("trained")
-    options = {"evaluator": None, "epochs": 1, "final_epochs": 1, "controller": "reinforce"}
-    return search(root, **options).run()
+    small = {"space": {"max_layers": 2}}
+    brief = {"evaluator": None, "epochs": 1, "final_epochs": 1, "controller": "reinforce"}
+    return search(root, config=small, **brief).run()
 
 
 def test_arrays_are_searched_with_real_training(trained):

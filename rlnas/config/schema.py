@@ -216,7 +216,7 @@ class ObjectiveConfig(Record):
 class BudgetConfig(Record):
     """When the search ends: at the first limit that is reached."""
 
-    trials: Count = option(100, "Different architectures to train (chosen).")
+    trials: Count = option(60, "Different architectures to train (chosen).")
     time_limit: Annotated[Number | None, BeforeValidator(_seconds)] = option(
         None,
         "Wall-clock time of the search, for example 90s, 20m or 1h30m; the retraining comes on "
@@ -231,7 +231,7 @@ class FinalConfig(Record):
     top_k: Count = option(5, "How many of the best are trained longer at the end (chosen).")
     epochs: Count | None = option(
         None,
-        "Epochs of that longer training. Default: those of 10,000 steps, at least 8 and at most 50 "
+        "Epochs of that longer training. Default: those of 10,000 steps, at least 8 and at most 30 "
         "(chosen).",
         flag="--final-epochs",
     )

@@ -16,7 +16,7 @@ class Metrics:
         loss: Cross-entropy on the training part, mean of each epoch, in nats.
         params: Number of weights, those that are not trained included.
         flops: Floating point operations of one forward pass of one example.
-        seconds: Wall-clock time of building and training, in seconds.
+        seconds: Wall-clock time of the training, in seconds.
         peak_memory: Largest memory of the process, or of the GPU, meanwhile, in MB.
         extra: Further figures by name, from a user's own evaluator.
     """

@@ -19,6 +19,9 @@ from rlnas.search.progress import best_of
 from rlnas.search.report import make_report
 from rlnas.search.setup import Setup
 
+WEIGHTS_EVERY = 10
+"""Trials after which the policy's weights are written anew (chosen)."""
+
 
 class Recorder(Observer):
     """Keeps all that shows a run up to date; every part of it can be made again.
@@ -57,9 +60,8 @@ class Recorder(Observer):
         self._monitor.trial(self._record(trial))
         if self._best is trial:
             self._export_brief(trial)
-        save = getattr(self._controller, "save_weights", None)
-        if save is not None:
-            save(self._folder.controller_weights)
+        if trial.id % WEIGHTS_EVERY == 0:
+            self._save_policy()
 
     def export_final(self, trial: Trial, model: keras.Model) -> None:
         """Export the retrained best to ``best/``, over what the search left there.
@@ -96,7 +98,13 @@ class Recorder(Observer):
 
     def close(self) -> None:
         """Write what is left."""
+        self._save_policy()
         self._monitor.close()
+
+    def _save_policy(self) -> None:
+        save = getattr(self._controller, "save_weights", None)  # not every controller has weights
+        if save is not None:
+            save(self._folder.controller_weights)
 
     @cached_property
     def _evaluator(self) -> TrainingEvaluator:

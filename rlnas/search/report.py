@@ -49,7 +49,7 @@ def make_report(setup: Setup, run: str, trial: Trial, journal: Journal) -> dict[
         "space": {"fingerprint": fingerprint(setup.space), **setup.space.to_json()},
         "threads": setup.threads,
         "versions": versions(),
-        "config": setup.config.model_dump(mode="json"),
+        "config": journal.meta()["config"],  # as the user wrote it, nothing filled in
     }
 
 

@@ -17,7 +17,7 @@ from rlnas.evaluation.training import TrainingEvaluator, UserFunction
 from rlnas.objectives import Objective
 from rlnas.spaces import ImageSpace, Space
 
-_LONG_STEPS, _FEWEST_EPOCHS, _MOST_EPOCHS = 10_000, 8, 50
+_LONG_STEPS, _FEWEST_EPOCHS, _MOST_EPOCHS = 10_000, 8, 30
 """How long the retraining is where the config does not say: see `FinalConfig.epochs`."""
 
 
