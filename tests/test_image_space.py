@@ -103,15 +103,17 @@ def not_twice(kinds):
 def fits(space, chain, last, shape):
     flat = len(shape) == 1
     if last.kind == "dense":
-        sensible = flat and last.units <= shape[0]
+        dense = [layer for layer in chain if layer.kind == "dense"]
+        sensible = flat and last.units <= shape[0] and len(dense) <= 2
     elif last.kind == "dropout":
         sensible = True
     elif last.kind == "flatten":
         sides = zip(shape[:2], space.input_shape, strict=False)
-        sensible = not flat and all(now <= -(-full // 4) for now, full in sides)
+        sensible = not flat and all(now <= max(2, -(-full // 4)) for now, full in sides)
     else:
         step = 2 if "pool" in last.kind[3:] and last.kind != "globalpool" else 1
-        sensible = not flat and min(shape[:2]) >= getattr(last, "stride", step)
+        step = getattr(last, "stride", step)
+        sensible = not flat and (step == 1 or all(-(-side // step) >= 2 for side in shape[:2]))
     if not sensible:
         return False
     cost = network_cost(chain, space.input_shape, space.classes)
@@ -125,7 +127,7 @@ def test_masks_allow_exactly_the_legal_networks(options):
     chains = [space.architecture(tokens).layers for tokens in written]
     assert len(set(chains)) == len(chains)
     assert set(chains) == set(legal_chains(space))
-    assert len(chains) > 10
+    assert len(chains) > 5
 
 
 def walk(space, rng):
@@ -156,8 +158,8 @@ def check_shapes(architecture):
             assert len(shape) == 1
             assert layer.units <= shape[0]
         if layer.kind in ("maxpool", "avgpool"):
-            assert min(shape[:2]) >= 2
-        assert getattr(layer, "stride", 1) <= min(shape[:2])
+            assert min(shape[:2]) >= 3
+        assert getattr(layer, "stride", 1) < max(2, min(shape[:2]))
         shape, _ = layer_cost(layer, shape)
         assert min(shape) >= 1
 

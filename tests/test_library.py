@@ -1,6 +1,7 @@
 """`rlnas.Search` as a library; children are only trained where training is the point."""
 
 import json
+import re
 
 import numpy as np
 import pytest
@@ -83,10 +84,13 @@ def test_given_test_arrays_are_the_test_part(tmp_path):
 
 
 class Heard(Silence):
-    """Remembers what it is told of trials."""
+    """Remembers what it is told."""
 
     def __init__(self):
-        self.trials = []
+        self.notes, self.trials = [], []
+
+    def note(self, text):
+        self.notes.append(text)
 
     def trial(self, trial, layers, standing):
         self.trials.append((trial.id, standing.trials, standing.budget))
@@ -148,8 +152,12 @@ ANSWERS = {
 
 @pytest.fixture(scope="module")
 def answered(tmp_path_factory):
-    """A run whose evaluator gave each of the answers in turn; trials by the answer's name."""
-    evaluator = Script(dict(enumerate(ANSWERS.values(), REFERENCE_CALLS)))
+    """A run whose evaluator gave each of the answers in turn; trials by the answer's name.
+
+    It fails for the reference child, which comes first.
+    """
+    answers = dict(enumerate(ANSWERS.values(), REFERENCE_CALLS))
+    evaluator = Script({0: no_memory, **answers})
     root = tmp_path_factory.mktemp("answered")
     found = search(root, evaluator=evaluator, trials=len(ANSWERS) + 1).run()
     return found, dict(zip([*ANSWERS, "by size"], found.trials, strict=True))
@@ -181,6 +189,12 @@ def test_evaluator_that_fails_makes_a_failed_trial_and_the_search_goes_on(answer
     assert (failed.reward, failed.metrics) == (None, None)
     assert trials["by size"].state == "done"
     assert found.best.trial == trials["by size"].id
+
+
+def test_reference_child_that_fails_does_not_end_the_search(answered):
+    reference = answered[0].to_json()["reference"]
+    assert reference["brief_val_accuracy"] is None
+    assert reference["val_accuracy"] > 0
 
 
 def test_search_in_which_no_child_can_be_trained_says_why(tmp_path):
@@ -266,6 +280,7 @@ def test_space_for_other_data_is_refused(shape, classes, tmp_path):
 @pytest.mark.parametrize(
     ("options", "sentence"),
     [
+        ({"evaluator": 0.5}, r"evaluator: expected a function \(model, data, seed\), got float"),
         ({"trails": 3}, "unknown setting 'trails': did you mean trials"),
         ({"trials": "many"}, "budget.trials .* expected a whole number, got 'many'"),
         ({"controller": "reinforc"}, "did you mean reinforce"),
@@ -333,6 +348,14 @@ def test_command_line_refuses_what_only_python_can_resume(interrupted, capsys):
 def test_resume_with_something_else_is_refused(interrupted, options, sentence):
     with pytest.raises(RunError, match=sentence):
         again(interrupted[0], **options).resume("stopped")
+
+
+def test_resume_says_what_is_not_as_it_was(interrupted):
+    heard = Heard()
+    other = again(interrupted[0], progress=heard, threads=7, evaluator=Script({0: ctrl_c}))
+    with pytest.raises(InterruptedRunError):
+        other.resume("stopped")
+    assert re.search(r"bits may differ: threads 7 \(was \d+\)", heard.notes[0])
 
 
 def test_resumed_run_has_the_trials_of_one_that_never_stopped(interrupted, tmp_path):

@@ -41,7 +41,7 @@ def test_fixed_learning_rate_stays():
     ("name", "kind", "options"),
     [
         ("adam", "Adam", {"beta_1": 0.9, "beta_2": 0.999}),
-        ("adamw", "AdamW", {"beta_1": 0.9, "beta_2": 0.999}),
+        ("adamw", "AdamW", {"weight_decay": 0.05}),
         ("rmsprop", "RMSprop", {"rho": 0.9}),
         ("sgd", "SGD", {"momentum": 0.0, "nesterov": False}),
         ("momentum", "SGD", {"momentum": 0.9, "nesterov": False}),

@@ -8,6 +8,10 @@ from rlnas.config import RecipeConfig
 _STALE = 0.05
 """Weight of batch normalisation's starting values after one epoch (chosen)."""
 
+WEIGHT_DECAY = 0.05
+"""Weight decay of AdamW, times the learning rate per step (chosen; Keras's is 0.004, which
+does nothing in brief training)."""
+
 
 def steps_per_epoch(recipe: RecipeConfig, examples: int) -> int:
     """Return the number of optimizer steps of one epoch."""
@@ -44,7 +48,7 @@ def make_optimizer(recipe: RecipeConfig, examples: int) -> keras.optimizers.Opti
         case "adam":
             return optimizers.Adam(rate)
         case "adamw":
-            return optimizers.AdamW(rate)
+            return optimizers.AdamW(rate, weight_decay=WEIGHT_DECAY)
         case "rmsprop":
             return optimizers.RMSprop(rate)
         case "momentum":

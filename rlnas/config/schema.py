@@ -189,7 +189,7 @@ class RecipeConfig(Record):
     epochs: Count = option(5, "Epochs of a child in the search (chosen).")
     batch_size: Count = option(32, "Batch size of a child, Keras's own default (chosen).")
     optimizer: Annotated[str, _known("optimizer", OPTIMIZERS)] = option(
-        "adam", f"Optimizer of a child: {', '.join(OPTIMIZERS)} (chosen)."
+        "adamw", f"Optimizer of a child: {', '.join(OPTIMIZERS)} (chosen)."
     )
     learning_rate: Number = option(0.002, "Learning rate of a child (chosen).", gt=0)
     schedule: Annotated[str, _known("schedule", SCHEDULES)] = option(

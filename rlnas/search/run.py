@@ -193,13 +193,15 @@ class Search:
                     f"{folder.path} was started with {name} {meta[name]}, now it is {mine[name]}; "
                     f"start a new run or pass the old {name}"
                 )
+        old = {**meta["versions"], "threads": meta["threads"]}
+        now = {**mine["versions"], "threads": mine["threads"]}
         changed = [
-            f"{part} {version} (was {meta['versions'].get(part)})"
-            for part, version in mine["versions"].items()
-            if meta["versions"].get(part) != version
+            f"{part} {value} (was {old.get(part)})"
+            for part, value in now.items()
+            if old.get(part) != value
         ]
         if changed:
-            self._progress.note(f"other versions now, bits may differ: {', '.join(changed)}")
+            self._progress.note(f"not as it was, bits may differ: {', '.join(changed)}")
 
 
 def check_config(folder: RunFolder, meta: Mapping[str, Any], config: SearchConfig) -> None:
@@ -280,6 +282,10 @@ def _make_setup(
     function: UserFunction | None,
     baseline: Any,
 ) -> Setup:
+    if function is not None and not callable(function):
+        raise ConfigError(
+            f"evaluator: expected a function (model, data, seed), got {type(function).__name__}"
+        )
     threads = prepare(config.threads)
     if space is not None:
         check_space(space, data)

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from rlnas.children.datasets.files import SUFFIXES
+from rlnas.children.recipes import WEIGHT_DECAY
 from rlnas.config import DATASETS, DataConfig, RecipeConfig
 from rlnas.cost import (
     AveragePool,
@@ -37,7 +38,7 @@ _MANY = 20
 
 _OPTIMIZERS = {
     "adam": "Adam(learning_rate)",
-    "adamw": "AdamW(learning_rate)",
+    "adamw": f"AdamW(learning_rate, weight_decay={WEIGHT_DECAY})",
     "rmsprop": "RMSprop(learning_rate)",
     "sgd": "SGD(learning_rate)",
     "momentum": "SGD(learning_rate, momentum=0.9)",

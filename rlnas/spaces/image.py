@@ -64,8 +64,8 @@ class ImageSpace:
     """Chains of image layers below caps on parameters and FLOPs.
 
     The caps hold behind each layer, with the head that would follow if the network ended
-    there. Poolings and strides need as many pixels as they step over, dense layers need a
-    flat input and never grow.
+    there. Poolings and strides leave at least two pixels of each side (one pixel is what
+    global pooling is for), dense layers need a flat input and never grow.
 
     Args:
         input_shape: ``(height, width, channels)``.
@@ -96,7 +96,7 @@ class ImageSpace:
     ) -> None:
         """See the class."""
         self.input_shape = _plain_shape(input_shape)
-        self._flat_size = tuple(ceil(ceil(size / 2) / 2) for size in self.input_shape[:2])
+        self._flat_size = tuple(max(2, ceil(ceil(size / 2) / 2)) for size in self.input_shape[:2])
         self.classes = whole_number("classes", classes, least=2)
         self.max_layers = whole_number("max_layers", max_layers)
         self.min_layers = min(whole_number("min_layers", min_layers), self.max_layers)
@@ -294,7 +294,7 @@ class ImageSpace:
         legal = [
             choice
             for choice in self._by_name[decision].choices
-            if field != "stride" or choice == 1 or choice <= min(shape[:2])
+            if field != "stride" or _may_step(choice, shape)
         ]
         if not legal:
             return None
@@ -331,10 +331,15 @@ def _fits_shape(kind: str, chosen: tuple[Any, ...], shape: Shape) -> bool:
     if kind in _IMAGE_ONLY and len(shape) != 3:
         return False
     if kind in _POOLINGS:
-        return min(shape[:2]) >= 2
+        return _may_step(2, shape)
     if kind in _CONVOLUTIONS and len(chosen) > _decided(kind).index("stride"):
-        return int(chosen[_decided(kind).index("stride")]) <= min(shape[:2])
+        return _may_step(int(chosen[_decided(kind).index("stride")]), shape)
     return True
+
+
+def _may_step(stride: int, shape: Shape) -> bool:
+    """Tell whether at least two pixels of each side are left behind a stride or a pooling."""
+    return stride == 1 or min(shape[:2]) > stride
 
 
 def _plain(tokens: Sequence[int]) -> tuple[int, ...]:
@@ -371,7 +376,7 @@ def _reference_layers(shape: Shape, choices: Mapping[str, tuple[Any, ...]]) -> t
         )
         layers.append(convolution)
         smaller = ceil(smaller / convolution.stride)
-        if number < 2 and smaller >= 2:
+        if number < 2 and smaller > 2:
             layers.append(MaxPool(nearest("maxpool.size", 2)))
             smaller = ceil(smaller / 2)
     return tuple(layers)
