@@ -124,7 +124,6 @@ class NASEnv(gymnasium.Env[Observation, np.int64]):
 
     def _default_evaluator(self) -> Evaluator:
         from rlnas.children.datasets import load_data
-
         from rlnas.evaluation.training import TrainingEvaluator
 
         return TrainingEvaluator(load_data(None, self._dataset, self._run_seed))
