@@ -8,6 +8,7 @@ import yaml
 
 from rlnas.cli import main
 from rlnas.config import config_flags
+from rlnas.search.folder import RunFolder
 
 SMALL = ["--trials", "4", "--epochs", "1", "--train-samples", "150", "--top-k", "2"]
 SMALL += ["--final-epochs", "1", "--seed", "3"]
@@ -181,6 +182,16 @@ def test_unknown_run_names_the_nearest(command, root, capsys):
     code, _, err = run(capsys, command, "smal", "--root", root)
     assert code == 2
     assert "did you mean small" in err
+
+
+@pytest.mark.parametrize("command", [["retrain"], ["resume", "--trials", "9"]])
+def test_run_that_another_process_writes_is_left_alone(command, root, capsys):
+    before = shown(capsys, root)
+    with RunFolder(root, "small").writing():
+        code, _, err = run(capsys, command[0], "small", *command[1:], "--root", root)
+    assert code == 2
+    assert "is being written by another process" in err
+    assert shown(capsys, root) == before
 
 
 def test_run_of_another_space_is_refused(root, tmp_path, capsys):

@@ -13,9 +13,9 @@ def plain_model(model: keras.Model) -> keras.Model:
     """Return the same network, layers and weights shared, without optimizer, loss and metrics.
 
     Args:
-        model: A functional or sequential model.
+        model: A functional or sequential model with one input and one output.
     """
-    return keras.Model(model.input, model.output, name=model.name)
+    return keras.Model(model.inputs[0], model.outputs[0], name=model.name)
 
 
 def save_weights(model: keras.Model, path: Path) -> None:

@@ -1,7 +1,6 @@
 """Models trained beside the trials: reference, the user's baseline, and the retrained top K."""
 
 import math
-import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
@@ -91,11 +90,6 @@ class Contenders:
         model = self._built(entry, self._setup.long_evaluator(), LONG, contender.seed)
         model.load_weights(self._folder.contender(contender.name) / WEIGHTS)
         return model
-
-    def forget_long(self) -> None:
-        """Drop the long training, so that it can be done anew."""
-        self._journal.drop_contenders(LONG)
-        shutil.rmtree(self._folder.contenders, ignore_errors=True)
 
     def _entries(self) -> Iterator[Entry]:
         for trial in self._journal.trials():

@@ -1,6 +1,7 @@
 """Going on with runs that are on disk: resume, retrain and export."""
 
 from collections.abc import Mapping
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -30,22 +31,24 @@ def resume_run(folder: RunFolder, flags: Flags, progress: SearchProgress) -> Sea
         StorageError: The disk refused; all that was committed stays.
         InterruptedRunError: The user stopped the run; it was saved.
     """
-    journal = folder.open()
-    try:
+    with closing(folder.open()) as journal:
         meta = journal.meta()
         config = _changed(folder, flags)
         _refuse_objects(folder, meta)
-        if meta["status"] == DONE and not _has_budget(config, journal):
+        grown = config.budget.model_dump(mode="json") != meta["config"]["budget"]
+        goes_on = grown and _has_budget(config, journal)
+        if meta["status"] == DONE and not goes_on:
             progress.close()
             return read_result(folder)
-        check_config(folder, meta, config)
+    check_config(folder, meta, config)
+
+    def change(journal: Journal) -> None:
         _store(folder, journal, config)
-        if meta["status"] != SEARCHING and _has_budget(config, journal):
+        if goes_on:
             journal.set_meta({"status": SEARCHING})
             journal.drop_contenders(LONG)
-    finally:
-        journal.close()
-    return _search(folder, config, meta, progress).resume(folder.name)
+
+    return _search(folder, config, meta, progress).reopen(folder.name, change)
 
 
 def retrain_run(folder: RunFolder, flags: Flags, progress: SearchProgress) -> SearchResult:
@@ -62,22 +65,22 @@ def retrain_run(folder: RunFolder, flags: Flags, progress: SearchProgress) -> Se
         StorageError: The disk refused; all that was committed stays.
         InterruptedRunError: The user stopped the run; it was saved.
     """
-    journal = folder.open()
-    try:
+    with closing(folder.open()) as journal:
         meta = journal.meta()
-        config = _changed(folder, flags)
-        _refuse_objects(folder, meta)
-        check_config(folder, meta, config)
-        if meta["status"] == SEARCHING:
-            raise RunError(
-                f"{folder.name} is still searching; first end it with: {folder.resume_line()}"
-            )
+    config = _changed(folder, flags)
+    _refuse_objects(folder, meta)
+    check_config(folder, meta, config)
+    if meta["status"] == SEARCHING:
+        raise RunError(
+            f"{folder.name} is still searching; first end it with: {folder.resume_line()}"
+        )
+
+    def change(journal: Journal) -> None:
         _store(folder, journal, config)
         journal.drop_contenders(LONG)
         journal.set_meta({"status": RETRAINING})
-    finally:
-        journal.close()
-    return _search(folder, config, meta, progress).resume(folder.name)
+
+    return _search(folder, config, meta, progress).reopen(folder.name, change)
 
 
 def export_run(folder: RunFolder, target: Path) -> list[str]:

@@ -3,7 +3,7 @@
 import re
 import signal
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
@@ -105,9 +105,22 @@ class Search:
             StorageError: The disk refused; all that was committed stays.
             InterruptedRunError: The user stopped the run; it was saved.
         """
+        return self.reopen(name, lambda journal: None)
+
+    def reopen(self, name: str, change: Callable[[Journal], None]) -> SearchResult:
+        """Change a run's journal, once all was checked and no other process writes; go on.
+
+        Args:
+            name: Name of the run.
+            change: Makes the change.
+
+        Raises:
+            RlnasError: As for `resume`.
+        """
         folder = RunFolder(self.root, name)
         with closing(folder.open()) as journal, folder.writing():
             self._check_same(folder, journal.meta())
+            change(journal)
             return self._go(folder, journal)
 
     def _go(self, folder: RunFolder, journal: Journal) -> SearchResult:
