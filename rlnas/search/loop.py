@@ -13,7 +13,7 @@ from rlnas.errors import NoValidChildError
 from rlnas.evaluation import CachedExecutor, Executor, Job, Outcome, Result, child_seed
 from rlnas.objectives import Failure
 from rlnas.search.folder import RunFolder
-from rlnas.search.journal import DONE, FAILED, RUNNING, Journal, Trial
+from rlnas.search.journal import BRIEF, DONE, FAILED, RUNNING, Journal, Trial
 from rlnas.search.monitor.policy import policy_table
 from rlnas.search.progress import SearchProgress, Standing, best_of
 from rlnas.search.setup import Setup
@@ -79,6 +79,9 @@ class SearchLoop:
         self._log_probs: dict[int, list[float]] = {}  # of the architecture each episode writes
         self._learned: dict[str, float] = {}  # since the last commit
         self._started = time.monotonic()
+        brief = {each.name: each.metrics for each in journal.contenders(BRIEF)}
+        reference = brief.get("reference")
+        self._reference = None if reference is None else setup.objective.reward(reference)
         self._env = NASVectorEnv(
             setup.space,
             CachedExecutor(executor, self._known),
@@ -239,6 +242,7 @@ class SearchLoop:
             best=best,
             layers=self._layers(best),
             limit=budget.time_limit,
+            reference=self._reference,
         )
 
     def _seconds(self) -> float:

@@ -9,6 +9,7 @@ from rich.console import Console, Group
 from rich.live import Live
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
+from rich.text import Text
 
 from rlnas.search.journal import FAILED, LONG, Contender, Trial
 
@@ -27,6 +28,7 @@ class Standing:
         best: The best trial so far, or None.
         layers: Its layers in one line.
         limit: Time limit in seconds, or None.
+        reference: Reward of the reference child, or None.
     """
 
     trials: int
@@ -35,6 +37,13 @@ class Standing:
     best: Trial | None
     layers: str
     limit: float | None = None
+    reference: float | None = None
+
+    @property
+    def beside(self) -> str:
+        """The best reward so far, and the reference child's beside it."""
+        best = "no best yet" if self.best is None else f"best {self.best.reward:.4f}"
+        return best if self.reference is None else f"{best} (reference {self.reference:.4f})"
 
     @property
     def seconds_left(self) -> float | None:
@@ -90,9 +99,8 @@ class Lines:
 
     def trial(self, trial: Trial, layers: str, standing: Standing) -> None:
         """Write the trial's number, reward, the best so far and the time left."""
-        best = f"best {standing.best.reward:.4f}" if standing.best else "no best yet"
         self.note(
-            f"trial {standing.trials} of {standing.budget}  {_outcome(trial)}  {best}  "
+            f"trial {standing.trials} of {standing.budget}  {_outcome(trial)}  {standing.beside}  "
             f"{_time_left(standing)}  {layers}"
         )
 
@@ -135,8 +143,7 @@ class LiveTable:
         self._live.start()
         self._rows = [*self._rows, (trial, layers)][-_ROWS:]
         if standing.best is not None:
-            reward = f"{standing.best.reward:.4f}"
-            self._best = f"best so far: {reward} (trial {standing.best.id})  {standing.layers}"
+            self._best = f"{standing.beside}, trial {standing.best.id}: {standing.layers}"
         self._bar.update(
             self._task,
             total=standing.budget,
@@ -162,8 +169,8 @@ class LiveTable:
             seconds = f"{trial.metrics.seconds:.1f}" if trial.metrics else "-"
             reward = "failed" if trial.state == FAILED else f"{trial.reward:.4f}"
             told = f"{layers}  [{trial.reason}]" if trial.reason else layers
-            table.add_row(str(trial.id), reward, seconds, told)
-        return Group(table, self._best, self._bar)
+            table.add_row(str(trial.id), reward, seconds, Text(told))  # not markup
+        return Group(table, Text(self._best), self._bar)
 
 
 def contender_line(contender: Contender, number: int, count: int) -> str:
