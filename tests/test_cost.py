@@ -1,4 +1,5 @@
 import json
+import math
 
 import numpy as np
 import pytest
@@ -64,6 +65,18 @@ def test_parameters_equal_those_that_keras_counts(decoded):
     for architecture, model in decoded:
         cost = network_cost(architecture.layers, architecture.input_shape, 10)
         assert cost.params == model.count_params(), architecture.describe()
+
+
+def test_activations_equal_those_of_keras(decoded):
+    for architecture, model in decoded:
+        values = 0
+        for layer in model.layers:
+            if isinstance(layer, keras.layers.Conv2D | keras.layers.SeparableConv2D):
+                values += math.prod(layer.output.shape[1:])
+            if isinstance(layer, keras.layers.SeparableConv2D):
+                values += math.prod(layer.output.shape[1:3]) * layer.input.shape[-1]
+        cost = network_cost(architecture.layers, architecture.input_shape, 10)
+        assert cost.activations == values, architecture.describe()
 
 
 def test_shapes_equal_those_of_keras(decoded):

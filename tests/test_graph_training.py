@@ -5,6 +5,7 @@ import dataclasses
 import numpy as np
 import pytest
 
+from rlnas.children import graph_training
 from rlnas.children.backend import keras
 from rlnas.children.data import sealed
 from rlnas.children.datasets import load_data
@@ -83,3 +84,15 @@ def test_learning_rate_follows_the_schedule_to_its_end():
     train(model, DATA, recipe, SEED)
     assert int(model.optimizer.iterations) == 3 * 5
     assert float(model.optimizer.learning_rate) == pytest.approx(0.0, abs=1e-9)
+
+
+def test_steps_at_once_change_no_bit(monkeypatch):
+    recipe, trained = RecipeConfig(epochs=2, batch_size=32), []  # 5 steps an epoch
+    for steps in (100, 2):
+        monkeypatch.setattr(graph_training, "_STEPS_AT_ONCE", steps)
+        model = built()
+        trained.append((train(model, DATA, recipe, SEED).loss, model.get_weights()))
+    (loss, weights), (other_loss, other_weights) = trained
+    assert loss == other_loss
+    for ours, other in zip(weights, other_weights, strict=True):
+        np.testing.assert_array_equal(ours, other)

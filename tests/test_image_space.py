@@ -2,6 +2,7 @@ import copy
 import itertools
 import json
 import pickle
+from dataclasses import astuple
 
 import numpy as np
 import pytest
@@ -49,6 +50,7 @@ SMALL = [
     {"input_shape": (2, 3, 1), "max_flops": 10**6},
     {"input_shape": (2, 3, 1), "max_flops": 10**6, "max_params": 20},
     {"input_shape": (2, 3, 1), "max_flops": 200},
+    {"input_shape": (2, 3, 1), "max_flops": 10**6, "max_activations": 13},
     {"input_shape": (2, 3, 1), "max_flops": 10**6, "min_layers": 1, "max_layers": 2},
     {"input_shape": (1, 2, 2), "max_flops": 10**6},
     {"input_shape": (4, 4, 1), "max_flops": 600, "max_params": 25, "min_layers": 3},
@@ -117,7 +119,8 @@ def fits(space, chain, last, shape):
     if not sensible:
         return False
     cost = network_cost(chain, space.input_shape, space.classes)
-    return cost.params <= space.max_params and cost.flops <= space.max_flops
+    caps = (space.max_params, space.max_flops, space.max_activations)
+    return all(now <= cap for now, cap in zip(astuple(cost), caps, strict=True))
 
 
 @pytest.mark.parametrize("options", SMALL, ids=str)
@@ -146,6 +149,7 @@ def test_random_networks_keep_every_promise(shape):
         cost = network_cost(architecture.layers, shape, 10)
         assert cost.params <= 30_000
         assert cost.flops <= space.max_flops
+        assert cost.activations <= space.max_activations
         assert 1 <= len(architecture.layers) <= 7
         assert len(architecture.tokens) <= space.max_tokens
         check_shapes(architecture)
@@ -188,7 +192,8 @@ def test_mask_is_a_copy_of_its_own():
 
 
 def test_longest_sequence_is_read_by_a_fresh_space_at_once():
-    options = {"input_shape": (8, 8, 1), "max_layers": 100, "max_flops": 10**12}
+    options = {"input_shape": (8, 8, 1), "max_layers": 100}
+    options |= {"max_flops": 10**12, "max_activations": 10**12}
     tokens = few_space(options).tokens([Conv(2, 3, 1, "relu", False)] * 100)
     fresh = few_space(options)
     assert len(tokens) == fresh.max_tokens == 601
@@ -221,6 +226,7 @@ def test_space_survives_travel(travel):
         {"min_layers": 2},
         {"max_params": 999},
         {"max_flops": 10**5},
+        {"max_activations": 10**3},
         {"choices": {"dense.units": [32]}},
     ],
     ids=str,
@@ -257,7 +263,9 @@ def test_damaged_description_is_refused(record, sentence):
         ({"max_layers": True}, "got True"),
         ({"max_params": -5}, "max_params must be a whole number"),
         ({"max_params": 5}, "no network fits below max_params=5"),
-        ({"max_flops": 5}, "max_flops=5; raise the caps"),
+        ({"max_flops": 5}, "max_flops=5 and max_activations=7168; raise the caps"),
+        ({"max_activations": 5}, "max_activations=5; raise the caps"),
+        ({"max_activations": 0}, "max_activations must be a whole number, at least 1, got 0"),
         ({"choices": [1]}, "choices must be a mapping"),
         ({"choices": {"conv.filtres": [8]}}, "unknown decision 'conv.filtres': did you mean"),
         ({"choices": {3: [8]}}, "unknown decision '3'"),
@@ -382,10 +390,11 @@ def test_reference_can_be_built_on_every_shape(shape):
     assert all(x.size == 3 for x in reference.layers if isinstance(x, MaxPool))
 
 
-def test_flops_are_capped_at_twice_the_reference_where_nothing_is_said():
+def test_cost_is_capped_at_twice_the_reference_where_nothing_is_said():
     space = ImageSpace((28, 28, 1), 10)
-    reference = space.reference()
-    assert space.max_flops == 2 * network_cost(reference.layers, (28, 28, 1), 10).flops
+    cost = network_cost(space.reference().layers, (28, 28, 1), 10)
+    caps = (space.max_flops, space.max_activations)
+    assert caps == (2 * cost.flops, 2 * cost.activations)
 
 
 def test_observation_and_prefix_are_inverse():

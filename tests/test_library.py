@@ -332,6 +332,13 @@ def test_command_line_refuses_what_only_python_can_resume(interrupted, capsys):
     assert (code, capsys.readouterr().err) == (2, sentence)
 
 
+def test_show_of_such_a_run_says_how_python_goes_on(interrupted, capsys):
+    root, _ = interrupted
+    assert main(["show", "stopped", "--root", str(root)]) == 0
+    line = "continue with: rlnas.Search(...).resume('stopped')\n"
+    assert capsys.readouterr().out.endswith(line)
+
+
 @pytest.mark.parametrize(
     ("options", "sentence"),
     [

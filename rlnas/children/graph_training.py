@@ -1,7 +1,7 @@
-"""Training a child in one TensorFlow graph that holds epochs, steps and validation.
+"""Training a child in TensorFlow graphs that hold many steps, or a whole validation pass.
 
-It computes what `keras.Model.fit` computes, without Python between the steps: most of a
-small child's time under `fit` is spent there and in tracing several functions.
+It computes what `keras.Model.fit` computes, with next to no Python between the steps: most
+of a small child's time under `fit` is spent there and in tracing several functions.
 """
 
 from typing import Any
@@ -12,6 +12,9 @@ from rlnas.children.backend import keras
 from rlnas.children.data import Data
 
 _VALIDATION_BATCH = 256
+
+_STEPS_AT_ONCE = 100
+"""Steps between two looks at Python, where Ctrl-C is heard (chosen: a few seconds)."""
 
 
 def train_in_graph(
@@ -32,6 +35,30 @@ def train_in_graph(
     """
     import tensorflow as tf
 
+    steps, validate = _graphs(model, batch_size)
+    parts = (data.x_train, data.y_train, data.x_val, data.y_val)
+    x, y, x_val, y_val = (tf.convert_to_tensor(part) for part in parts)
+    count, at_once = len(data.x_train), _STEPS_AT_ONCE * batch_size
+    measured: list[list[Any]] = []
+    for epoch in range(epochs):
+        order = tf.random.experimental.stateless_shuffle(tf.range(count), seed=[seed, epoch])
+        nats = tf.constant(0.0)
+        for start in range(0, count, at_once):
+            stop = min(start + at_once, count)
+            nats = steps(x, y, order, tf.constant(start), tf.constant(stop), nats)
+            if not np.isfinite(nats):
+                break
+        measured.append([nats / count, *validate(x_val, y_val)])
+        if not np.isfinite(nats):
+            break
+    loss, val_loss, val_accuracy = np.asarray(measured, dtype=np.float32).T
+    return loss, val_loss, val_accuracy
+
+
+def _graphs(model: keras.Model, batch_size: int) -> tuple[Any, Any]:
+    """Return two compiled functions: one makes some steps, one validates."""
+    import tensorflow as tf
+
     model.optimizer.build(model.trainable_variables)
 
     def step(x: Any, y: Any) -> Any:
@@ -42,6 +69,16 @@ def train_in_graph(
         model.optimizer.apply(tape.gradient(loss, variables), variables)
         return tf.reduce_sum(nats)
 
+    @tf.function(autograph=True)  # type: ignore[untyped-decorator]
+    def steps(x: Any, y: Any, order: Any, first: Any, stop: Any, nats: Any) -> Any:
+        for start in tf.range(first, stop, batch_size):
+            chosen = order[start : tf.minimum(start + batch_size, stop)]
+            nats += step(tf.gather(x, chosen), tf.gather(y, chosen))
+            if not tf.math.is_finite(nats):
+                break
+        return nats
+
+    @tf.function(autograph=True)  # type: ignore[untyped-decorator]
     def validate(x: Any, y: Any) -> tuple[Any, Any]:
         nats, right = tf.constant(0.0), tf.constant(0)
         for start in tf.range(0, tf.shape(x)[0], _VALIDATION_BATCH):
@@ -53,34 +90,7 @@ def train_in_graph(
         count = tf.cast(tf.shape(x)[0], tf.float32)
         return nats / count, tf.cast(right, tf.float32) / count
 
-    @tf.function(autograph=True)  # type: ignore[untyped-decorator]
-    def run(x: Any, y: Any, x_val: Any, y_val: Any) -> tuple[Any, Any, Any, Any]:
-        count, ended = tf.shape(x)[0], tf.constant(0)
-        losses, val_losses, val_accuracies = (
-            tf.TensorArray(tf.float32, size=epochs) for _ in range(3)
-        )
-        for epoch in tf.range(epochs):
-            order = tf.random.experimental.stateless_shuffle(tf.range(count), seed=[seed, epoch])
-            nats = tf.constant(0.0)
-            for start in tf.range(0, count, batch_size):
-                chosen = order[start : start + batch_size]
-                nats += step(tf.gather(x, chosen), tf.gather(y, chosen))
-                if not tf.math.is_finite(nats):
-                    break
-            val_loss, val_accuracy = validate(x_val, y_val)
-            losses = losses.write(epoch, nats / tf.cast(count, tf.float32))
-            val_losses = val_losses.write(epoch, val_loss)
-            val_accuracies = val_accuracies.write(epoch, val_accuracy)
-            ended += 1
-            if not tf.math.is_finite(nats):
-                break
-        return losses.stack(), val_losses.stack(), val_accuracies.stack(), ended
-
-    parts = [data.x_train, data.y_train, data.x_val, data.y_val]
-    tensors = [tf.convert_to_tensor(part) for part in parts]
-    *measured, ended = run(*tensors)
-    loss, val_loss, val_accuracy = (np.asarray(each)[: int(ended)] for each in measured)
-    return loss, val_loss, val_accuracy
+    return steps, validate
 
 
 def _cross_entropy(y: Any, probabilities: Any) -> Any:

@@ -48,7 +48,7 @@ def print_run(found: SearchResult, folder: RunFolder, newest: int) -> None:
         console.print(_history(trials))
     print_result(found)
     if found.status != "done":
-        console.print(f"continue with: {folder.resume_line()}")
+        console.print(f"continue with: {folder.resume_line(python=found.python)}")
 
 
 def list_row(folder: RunFolder) -> dict[str, Any]:

@@ -137,6 +137,11 @@ class SpaceConfig(Record):
         None,
         "Most FLOPs of a child for one example. Default: twice the reference child's (chosen).",
     )
+    max_activations: Count | None = option(
+        None,
+        "Most values that a child's convolutions put out for one example; they tell its time "
+        "better than FLOPs. Default: twice the reference child's (chosen).",
+    )
     choices: Annotated[dict[str, list[Any]], AfterValidator(_plain_choices)] = option(
         {},
         "Choices by decision that replace the space's own, for example "
@@ -231,7 +236,7 @@ class FinalConfig(Record):
     top_k: Count = option(5, "How many of the best are trained longer at the end (chosen).")
     epochs: Count | None = option(
         None,
-        "Epochs of that longer training. Default: those of 10,000 steps, at least 8 and at most 30 "
+        "Epochs of that longer training. Default: those of 10,000 steps, at least 6 and at most 30 "
         "(chosen).",
         flag="--final-epochs",
     )

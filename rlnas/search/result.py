@@ -61,6 +61,7 @@ class SearchResult:
         brief: Reference and baseline, trained as in the search.
         retrained: The top K, reference and baseline after the long training.
         best: The best architecture; None while no trial has ended well.
+        python: It needs objects that only the user's own Python has, also to go on.
     """
 
     run: str
@@ -74,6 +75,7 @@ class SearchResult:
     brief: tuple[Contender, ...]
     retrained: tuple[Contender, ...]
     best: Best | None
+    python: bool
 
     @property
     def model(self) -> Any:
@@ -141,6 +143,7 @@ def _read(folder: RunFolder, journal: Journal) -> SearchResult:
         brief=tuple(journal.contenders(BRIEF)),
         retrained=retrained,
         best=_best(folder, trials, retrained, meta),
+        python=bool(meta["own"]),
     )
 
 

@@ -90,9 +90,10 @@ def export_run(folder: RunFolder, target: Path) -> list[str]:
         RunError: The run has nothing to export yet, or the target holds foreign files.
         StorageError: The disk refused.
     """
-    folder.open().close()
+    with closing(folder.open()) as journal:
+        line = folder.resume_line(python=bool(journal.meta()["own"]))
     if not (folder.best / "architecture.json").is_file():
-        raise RunError(f"{folder.name} has no best yet; go on with: {folder.resume_line()}")
+        raise RunError(f"{folder.name} has no best yet; go on with: {line}")
     return copy_export(folder.best, target)
 
 

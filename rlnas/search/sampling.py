@@ -33,7 +33,8 @@ def sample_run(folder: RunFolder, number: int, seed: int) -> list[dict[str, Any]
     finally:
         journal.close()
     if state is None:
-        raise RunError(f"{folder.name} has no trial yet; go on with: {folder.resume_line()}")
+        line = folder.resume_line(python=bool(meta["own"]))
+        raise RunError(f"{folder.name} has no trial yet; go on with: {line}")
     space = space_from_json(meta["space"])
     controller = make_controller(space, folder.read_config().controller, meta["config"]["seed"])
     controller.load(state["controller"])

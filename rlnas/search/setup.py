@@ -17,7 +17,7 @@ from rlnas.evaluation.training import TrainingEvaluator, UserFunction
 from rlnas.objectives import Objective
 from rlnas.spaces import ImageSpace, Space
 
-_LONG_STEPS, _FEWEST_EPOCHS, _MOST_EPOCHS = 10_000, 8, 30
+_LONG_STEPS, _FEWEST_EPOCHS, _MOST_EPOCHS = 10_000, 6, 30
 """How long the retraining is where the config does not say: see `FinalConfig.epochs`."""
 
 
@@ -81,6 +81,7 @@ def make_space(config: SearchConfig, data: Data) -> Space:
             min_layers=config.space.min_layers,
             max_params=config.space.max_params,
             max_flops=config.space.max_flops,
+            max_activations=config.space.max_activations,
             choices=config.space.choices,
         )
     except SpaceError as error:

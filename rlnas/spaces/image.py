@@ -61,7 +61,7 @@ class _State:
 
 
 class ImageSpace:
-    """Chains of image layers below caps on parameters and FLOPs.
+    """Chains of image layers below caps on parameters, FLOPs and activations.
 
     The caps hold behind each layer, with the head that would follow if the network ended
     there. Poolings and strides leave at least two pixels of each side (one pixel is what
@@ -75,6 +75,8 @@ class ImageSpace:
         max_params: Cap on the parameters, head included.
         max_flops: Cap on the FLOPs of one example; None for twice those of the
             reference child (chosen).
+        max_activations: Cap on the values that the convolutions put out for one example;
+            None for twice those of the reference child (chosen).
         choices: Choices by decision name that replace those of `DEFAULT_CHOICES`.
 
     Raises:
@@ -92,6 +94,7 @@ class ImageSpace:
         min_layers: int = 4,
         max_params: int = 1_000_000,
         max_flops: int | None = None,
+        max_activations: int | None = None,
         choices: Mapping[str, Sequence[Any]] | None = None,
     ) -> None:
         """See the class."""
@@ -103,10 +106,11 @@ class ImageSpace:
         self.max_params = whole_number("max_params", max_params)
         self.choices = checked_choices({} if choices is None else choices)
         self._reference = _reference_layers(self.input_shape, self.choices)
-        if max_flops is None:
-            reference = network_cost(self._reference, self.input_shape, self.classes)
-            max_flops = 2 * reference.flops
-        self.max_flops = whole_number("max_flops", max_flops)
+        cost = network_cost(self._reference, self.input_shape, self.classes)
+        flops = 2 * cost.flops if max_flops is None else max_flops
+        activations = 2 * cost.activations if max_activations is None else max_activations
+        self.max_flops = whole_number("max_flops", flops)
+        self.max_activations = whole_number("max_activations", activations)
         types = (*LAYER_TYPES, STOP)
         self.decisions: tuple[Decision, ...] = (
             Decision(_TYPE, types),
@@ -118,8 +122,8 @@ class ImageSpace:
         self._mask = lru_cache(maxsize=4096)(self._compute_mask)
         if not self._mask(()).any():
             raise SpaceError(
-                f"no network fits below max_params={max_params} and max_flops={self.max_flops}; "
-                "raise the caps"
+                f"no network fits below max_params={max_params}, max_flops={self.max_flops} "
+                f"and max_activations={self.max_activations}; raise the caps"
             )
 
     @property
@@ -188,6 +192,7 @@ class ImageSpace:
             "min_layers": self.min_layers,
             "max_params": self.max_params,
             "max_flops": self.max_flops,
+            "max_activations": self.max_activations,
             "choices": {name: list(options) for name, options in self.choices.items()},
         }
 
@@ -240,9 +245,8 @@ class ImageSpace:
             return state
         layer = LAYER_TYPES[state.kind](*state.chosen)
         shape, cost = layer_cost(layer, state.shape)
-        body = state.cost.params - head_cost(state.shape, self.classes).params
-        body_flops = state.cost.flops - head_cost(state.shape, self.classes).flops
-        total = Cost(body, body_flops) + cost + head_cost(shape, self.classes)
+        body = state.cost - head_cost(state.shape, self.classes)
+        total = body + cost + head_cost(shape, self.classes)
         return _State(shape, total, (*state.layers, layer))
 
     def _compute_mask(self, prefix: tuple[int, ...]) -> Mask:
@@ -288,7 +292,11 @@ class ImageSpace:
         if isinstance(layer, Dense) and layer.units > state.shape[0]:
             return False
         total = self._with_finished_layer(replace(state, kind=kind, chosen=tuple(options))).cost
-        return total.params <= self.max_params and total.flops <= self.max_flops
+        return (
+            total.params <= self.max_params
+            and total.flops <= self.max_flops
+            and total.activations <= self.max_activations
+        )
 
     def _cheapest(self, decision: str, field: str, shape: Shape) -> Any:
         legal = [
