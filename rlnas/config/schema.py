@@ -140,7 +140,7 @@ class SpaceConfig(Record):
     max_activations: Count | None = option(
         None,
         "Most values that a child's convolutions put out for one example; they tell its time "
-        "better than FLOPs. Default: twice the reference child's (chosen).",
+        "better than FLOPs. Default: three times the reference child's (chosen).",
     )
     choices: Annotated[dict[str, list[Any]], AfterValidator(_plain_choices)] = option(
         {},

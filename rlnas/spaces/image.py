@@ -76,7 +76,7 @@ class ImageSpace:
         max_flops: Cap on the FLOPs of one example; None for twice those of the
             reference child (chosen).
         max_activations: Cap on the values that the convolutions put out for one example;
-            None for twice those of the reference child (chosen).
+            None for three times those of the reference child (chosen).
         choices: Choices by decision name that replace those of `DEFAULT_CHOICES`.
 
     Raises:
@@ -108,7 +108,7 @@ class ImageSpace:
         self._reference = _reference_layers(self.input_shape, self.choices)
         cost = network_cost(self._reference, self.input_shape, self.classes)
         flops = 2 * cost.flops if max_flops is None else max_flops
-        activations = 2 * cost.activations if max_activations is None else max_activations
+        activations = 3 * cost.activations if max_activations is None else max_activations
         self.max_flops = whole_number("max_flops", flops)
         self.max_activations = whole_number("max_activations", activations)
         types = (*LAYER_TYPES, STOP)
