@@ -5,8 +5,11 @@ from math import ceil
 from rlnas.children.backend import keras
 from rlnas.config import RecipeConfig
 
-_STALE = 0.05
-"""Weight of batch normalisation's starting values after one epoch (chosen)."""
+_STALE, _MOST_MOMENTUM = 0.01, 0.95
+"""Batch normalisation: weight of the starting values after one epoch, and the largest
+momentum. With 0.95 the statistics are those of the last 20 steps; with Keras's 0.99 they lag
+so far behind the weights of brief training that the reference child reaches 0.82 instead of
+0.84 on Fashion-MNIST after two epochs of 313 steps, and 0.13 instead of 0.79 after one."""
 
 WEIGHT_DECAY = 0.05
 """Weight decay of AdamW, times the learning rate per step (chosen; Keras's is 0.004, which
@@ -23,13 +26,13 @@ def batch_norm_momentum(recipe: RecipeConfig, examples: int) -> float:
 
     With Keras's default of 0.99 the starting values still weigh a lot after brief
     training, and validation accuracy is worthless. With momentum m they weigh m**s
-    after s steps; m is chosen so that this is 0.05 after one epoch, and at most 0.99.
+    after s steps; m is chosen so that this is 0.01 after one epoch, and at most 0.95.
 
     Args:
         recipe: How the child is trained.
         examples: Number of training examples.
     """
-    return float(min(0.99, _STALE ** (1 / steps_per_epoch(recipe, examples))))
+    return float(min(_MOST_MOMENTUM, _STALE ** (1 / steps_per_epoch(recipe, examples))))
 
 
 def make_optimizer(recipe: RecipeConfig, examples: int) -> keras.optimizers.Optimizer:
