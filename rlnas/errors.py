@@ -63,6 +63,12 @@ class InterruptedRunError(RlnasError):
     exit_code = 130
 
 
+def first_line(error: Exception) -> str:
+    """Return the first line of what an error says, or its class where it says nothing."""
+    lines = str(error).strip().splitlines()
+    return lines[0] if lines else type(error).__name__
+
+
 def unknown_name(what: str, name: str, known: Iterable[str]) -> str:
     """Return the sentence for an unknown name, with the nearest known ones.
 

@@ -23,6 +23,8 @@ def contender(rank, accuracy, loss=None):
         ([contender(1, 0.96, 0.4), contender(2, 0.96, 0.2), contender(3, 0.96, 0.3)], 100, 2),
         ([contender(1, 0.95), contender(2, 0.96)], 100, 2),
         ([contender(1, 0.96), contender(2, 0.96)], 100, 1),
+        ([contender(1, 97.3, 0.1), contender(2, 97.4, 0.2)], 100, 2),
+        ([contender(1, -0.3, 0.2), contender(2, -0.4, 0.1)], 100, 1),
     ],
     ids=[
         "less loss among those that accuracy cannot tell apart",
@@ -31,6 +33,8 @@ def contender(rank, accuracy, loss=None):
         "least loss of equals",
         "accuracy where there is no loss",
         "best reward of equals",
+        "highest of a user's figures above 1",
+        "highest of a user's figures below 0",
     ],
 )
 def test_kept_is_the_least_loss_within_one_standard_error(ranked, examples, kept):

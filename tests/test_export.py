@@ -58,8 +58,8 @@ def child(seed=0, architecture=ARCHITECTURE):
     return model
 
 
-def export_to(folder, model=None, *, data=DIGITS, report=REPORT, recipe=RECIPE):
-    export(model or child(), ARCHITECTURE, report, folder, data=data, recipe=recipe)
+def export_to(folder, model=None, *, data=DIGITS, report=REPORT, recipe=RECIPE, **options):
+    export(model or child(), ARCHITECTURE, report, folder, data=data, recipe=recipe, **options)
 
 
 def names(folder):
@@ -156,6 +156,23 @@ def test_earlier_export_is_replaced_and_the_users_trained_model_stays(tmp_path):
     assert json.loads((folder / "report.json").read_text())["trial"] == 8
     assert (folder / "trained.keras").read_text() == "by model.py"
     assert names(folder) == sorted([*EXPORTED, "trained.keras", "__pycache__"])
+    assert names(tmp_path) == ["best"]
+
+
+@pytest.mark.parametrize("killed", [False, True], ids=["", "between the renames before"])
+def test_export_that_keeps_others_leaves_them_in_their_folder(tmp_path, killed):
+    folder = tmp_path / "best"
+    export_to(folder)
+    (folder / ".DS_Store").write_text("of the file manager")
+    (folder / ".ipynb_checkpoints").mkdir()
+    (folder / ".ipynb_checkpoints" / "a.ipynb").write_text("of Jupyter")
+    if killed:
+        folder.rename(tmp_path / "best.old")
+    export_to(folder, report={**REPORT, "trial": 8}, keep_others=True)
+    assert json.loads((folder / "report.json").read_text())["trial"] == 8
+    assert (folder / ".DS_Store").read_text() == "of the file manager"
+    assert (folder / ".ipynb_checkpoints" / "a.ipynb").read_text() == "of Jupyter"
+    assert names(folder) == sorted([*EXPORTED, ".DS_Store", ".ipynb_checkpoints"])
     assert names(tmp_path) == ["best"]
 
 

@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 
 import numpy as np
 import pytest
@@ -10,13 +11,22 @@ from sklearn.datasets import load_digits
 import rlnas
 from rlnas.children.backend import keras
 from rlnas.cli import main
-from rlnas.errors import ConfigError, InterruptedRunError, NoValidChildError, RunError
+from rlnas.errors import (
+    ConfigError,
+    DataError,
+    InterruptedRunError,
+    NoValidChildError,
+    RunError,
+)
 from rlnas.search.journal import Trial
 from rlnas.search.progress import Silence
 
 DIGITS = load_digits()
 X, Y = DIGITS.images[:120], DIGITS.target[:120]
 REFERENCE_CALLS = 1  # the evaluator is called for the reference child first
+
+
+TINY = {"space": {"max_layers": 2}, "data": {"train_samples": 60, "final_samples": 60}}
 
 
 def by_size(model, data, seed):
@@ -54,6 +64,16 @@ def test_arrays_are_searched_with_real_training(trained):
     assert 0 < trained.best.test_accuracy <= 1
     assert trained.best.tokens in [trial.tokens for trial in trained.trials]
     assert trained.best.architecture.is_file()
+
+
+def test_report_names_the_reference_child_by_tokens_and_layers(trained):
+    found = report(trained)
+    space = rlnas.ImageSpace((8, 8, 1), 10, max_layers=2)
+    reference = found["reference"]
+    assert tuple(reference["tokens"]) == space.reference().tokens
+    assert reference["architecture"] == space.reference().describe()
+    assert len(reference["layers"]) == reference["architecture"].count(">") + 1
+    assert reference["long"]["test_accuracy"] > 0
 
 
 def test_trials_are_records(trained):
@@ -124,12 +144,12 @@ def test_name_is_a_known_data_set_and_own_evaluator_gets_its_part_the_child_and_
 class Script:
     """An evaluator that does something of its own at some of its calls, counted from 0."""
 
-    def __init__(self, does):
-        self.count, self.does = -1, does
+    def __init__(self, does, otherwise=by_size):
+        self.count, self.does, self.otherwise = -1, does, otherwise
 
     def __call__(self, model, data, seed):
         self.count += 1
-        return self.does.get(self.count, lambda: by_size(model, data, seed))()
+        return self.does.get(self.count, lambda: self.otherwise(model, data, seed))()
 
 
 def no_memory():
@@ -191,6 +211,41 @@ def test_evaluator_that_fails_makes_a_failed_trial_and_the_search_goes_on(answer
     assert found.best.trial == trials["by size"].id
 
 
+@pytest.mark.parametrize("figure", [97.3, -0.3])
+def test_own_figure_need_not_be_a_share(figure, tmp_path):
+    found = search(tmp_path, evaluator=lambda model, data, seed: figure, trials=1).run()
+    assert (found.status, found.best.val_accuracy) == ("done", figure)
+
+
+def test_stray_file_in_best_ends_no_search(tmp_path):
+    stray = tmp_path / "stray" / "best" / ".DS_Store"
+
+    def evaluator(model, data, seed):
+        if stray.parent.is_dir():
+            stray.write_text("of the file manager")
+        return by_size(model, data, seed)
+
+    assert search(tmp_path, evaluator=evaluator, name="stray").run().status == "done"
+    assert stray.is_file()
+
+
+@pytest.mark.parametrize("part", ["train_samples", "final_samples"])
+def test_part_without_all_classes_is_refused_before_anything_is_written(part, tmp_path):
+    with pytest.raises(DataError, match="5 examples cannot hold all 10 classes"):
+        search(tmp_path / "runs", config={"data": {part: 5}})
+    assert not (tmp_path / "runs").exists()
+
+
+def test_retraining_on_too_few_examples_leaves_the_run_as_it_was(tmp_path, capsys):
+    found = search(tmp_path, "digits", evaluator=None, config=TINY, epochs=1, final_epochs=1).run()
+    words = ["retrain", found.run, "--root", str(tmp_path), "--final-samples", "5"]
+    assert main(words) == 2
+    assert "5 examples cannot hold all 10 classes" in capsys.readouterr().err
+    assert main(["show", found.run, "--root", str(tmp_path), "--json"]) == 0
+    kept = json.loads(capsys.readouterr().out)
+    assert (kept["status"], kept["best"]) == ("done", found.best.to_json())
+
+
 def test_reference_child_that_fails_does_not_end_the_search(answered):
     reference = answered[0].to_json()["reference"]
     assert reference["brief_val_accuracy"] is None
@@ -219,6 +274,40 @@ def test_baseline_stands_beside_the_best(form, tmp_path):
     assert beside["brief_val_accuracy"] == beside["val_accuracy"] == 1 / (1 + 0.0065)
     assert 0 <= beside["test_accuracy"] <= 1
     assert all(np.array_equal(a, b) for a, b in zip(weights, mine.get_weights(), strict=True))
+
+
+def with_fixed_layers(images):
+    """A model whose normalisation knows the images, with a frozen layer and a trained one."""
+    normal = keras.layers.Normalization(axis=None)
+    normal.adapt(images)
+    frozen = keras.layers.Conv2D(2, 3, trainable=False)
+    inner = keras.Sequential([keras.Input((8, 8, 1)), frozen, keras.layers.BatchNormalization()])
+    outer = [keras.Input((8, 8, 1)), normal, inner, keras.layers.Flatten()]
+    return keras.Sequential([*outer, keras.layers.Dense(10, activation="softmax")], name="mine")
+
+
+def test_baseline_keeps_what_training_would_not_change(tmp_path):
+    mine, seen = with_fixed_layers(X), []
+    _, inner, _, head = mine.layers
+    inner.layers[1].moving_mean.assign([3.0, 4.0])
+
+    def evaluator(model, data, seed):
+        if model.name == "mine":
+            seen.append([layer for layer in model.layers if layer.weights])
+        return 0.5
+
+    search(tmp_path, baseline=mine, evaluator=evaluator, trials=1).run()
+    assert len(seen) == 2  # brief and long
+    for normal, copied, dense_head in seen:
+        assert float(np.ravel(normal.mean)[0]) == pytest.approx(X.mean(), rel=1e-5)
+        assert np.array_equal(*(each.layers[0].get_weights()[0] for each in (copied, inner)))
+        assert copied.layers[1].moving_mean.numpy().tolist() == [0, 0]  # training makes it anew
+        assert not np.array_equal(dense_head.get_weights()[0], head.get_weights()[0])
+
+
+def logits():
+    layers = [keras.layers.Flatten(), keras.layers.Dense(10)]
+    return keras.Sequential([keras.Input((8, 8, 1)), *layers])
 
 
 def two_inputs():
@@ -250,10 +339,20 @@ def with_odd_layer():
         (lambda: keras.Sequential([keras.layers.Dense(10)]), "got Sequential"),
         (two_inputs, "with one input"),
         (with_odd_layer, "cannot be copied"),
+        (logits, r"probabilities, that sum to 1, got .*; let the model end with a softmax"),
         (lambda: 42, "expected a functional or sequential Keras model .* got int"),
         (lambda: "absent.keras", r"absent\.keras does not exist"),
     ],
-    ids=["input", "classes", "no shape", "two inputs", "own layer", "no model", "no file"],
+    ids=[
+        "input",
+        "classes",
+        "no shape",
+        "two inputs",
+        "own layer",
+        "logits",
+        "no model",
+        "no file",
+    ],
 )
 def test_unfit_baseline_is_refused_before_anything_is_written(make, sentence, tmp_path):
     with pytest.raises(ConfigError, match=sentence):
@@ -281,6 +380,9 @@ def test_space_for_other_data_is_refused(shape, classes, tmp_path):
     ("options", "sentence"),
     [
         ({"evaluator": 0.5}, r"evaluator: expected a function \(model, data, seed\), got float"),
+        ({"space": 42}, r"space: expected the name of a space or .*ImageSpace.*, got int"),
+        ({"config": 3}, r"config: expected a SearchConfig or a mapping .*, got int"),
+        ({"config": "my.yaml"}, "config: expected .*, got str"),
         ({"trails": 3}, "unknown setting 'trails': did you mean trials"),
         ({"trials": "many"}, "budget.trials .* expected a whole number, got 'many'"),
         ({"controller": "reinforc"}, "did you mean reinforce"),
@@ -377,3 +479,35 @@ def test_resumed_run_has_the_trials_of_one_that_never_stopped(interrupted, tmp_p
         )
     assert found.best.tokens == whole.best.tokens
     assert again(interrupted[0]).resume("stopped") == found  # an ended run gives its result
+
+
+def marked(model, data, seed):
+    """An evaluator whose training leaves its seed in the weights."""
+    model.layers[-1].bias.assign(np.full(10, seed % 1000, float))
+    return by_size(model, data, seed)
+
+
+@pytest.fixture
+def without_weights(tmp_path):
+    """A run that stopped at its second trial, all weights removed by hand; its best before."""
+    evaluator = Script({REFERENCE_CALLS + 1: ctrl_c}, marked)
+    with pytest.raises(InterruptedRunError):
+        again(tmp_path, evaluator=evaluator).run()
+    best = keras.models.load_model(tmp_path / "stopped" / "best" / "model.keras")
+    for folder in ("best", "trials"):
+        shutil.rmtree(tmp_path / "stopped" / folder)
+    return tmp_path, best
+
+
+def test_best_child_whose_weights_were_removed_is_trained_again(without_weights):
+    root, best = without_weights
+    with pytest.raises(InterruptedRunError):
+        again(root, evaluator=Script({1: ctrl_c}, marked)).resume("stopped")
+    found = keras.models.load_model(root / "stopped" / "best" / "model.keras")
+    assert all(map(np.array_equal, found.get_weights(), best.get_weights()))
+
+
+def test_best_child_that_cannot_be_trained_again_is_named(without_weights):
+    sentence = r"trials/1/model\.weights\.h5 is missing and .* this child is too big; bring"
+    with pytest.raises(RunError, match=sentence):
+        again(without_weights[0], evaluator=Script({0: no_memory})).resume("stopped")

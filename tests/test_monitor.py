@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+import rlnas
 from rlnas.errors import StorageError
 from rlnas.objectives import Metrics
 from rlnas.search.monitor import FinalRecord, Monitor, TrialRecord, policy_table
@@ -368,6 +369,38 @@ def test_policy_table_is_the_mean_of_the_controllers_own_probabilities():
     assert all(sum(shares) == pytest.approx(1.0) for shares in table.values())
     assert policy_table(SPACE, controller, seed=1, rollouts=8) == table
     assert policy_table(SPACE, controller, seed=2, rollouts=8) != table
+
+
+@pytest.fixture
+def searched(tmp_path, monkeypatch):
+    """The ``tb`` folder of a search of which each trial was better than the one before."""
+    monkeypatch.setattr("rlnas.search.monitor.monitor.PICTURES", 1)
+    accuracies = iter([(0.9, 0.5), *((number / 10,) for number in range(1, 9))])
+    found = rlnas.Search(
+        (np.arange(60 * 16.0).reshape(60, 4, 4), np.arange(60) % 3),
+        evaluator=lambda model, data, seed: next(accuracies),
+        config={"objective": {"exponent": 2}, "space": {"max_layers": 2}},
+        root=tmp_path,
+        controller="random",
+        trials=3,
+        top_k=1,
+    ).run()
+    return found.folder / "tb"
+
+
+def test_run_without_a_stop_shows_every_picture_and_the_retraining_once(searched, read):
+    found = read(searched)
+    assert len(found.heads) == 1
+    assert steps(found, "best/diagram") == steps(found, "best/architecture") == [1, 2, 3]
+    assert steps(found, "final/val_accuracy") == [0, 1]
+    assert set(Counter((tag, step) for tag, step, _ in found.values).values()) == {1}
+
+
+def test_brief_reward_of_the_reference_child_is_that_of_the_objective(searched, read):
+    texts = {tag: tensor for tag, _, tensor in read(searched).values}
+    comparison = texts["final/comparison"].string_val[0].decode()
+    assert "| reference | 0.8100 | 0.5000 |" in comparison  # the best epoch's 0.9, squared
+    assert "| **trial-3** (chosen) | 0.0900 | 0.4000 |" in comparison
 
 
 def test_docs_page_is_the_one_made_from_the_declarations():

@@ -22,6 +22,11 @@ def test_figure_below_zero_keeps_its_sign_and_order():
     assert rewards == [-2.0, -1.0, 0.5]
 
 
+@pytest.mark.parametrize(("value", "reward"), [(-1e150, -1e15), (1e150, 1e15), (1e6, 1e15)])
+def test_figure_whose_power_is_huge_earns_a_finite_reward(value, reward):
+    assert Objective(exponent=3).reward(Metrics((value,))) == reward
+
+
 @pytest.mark.parametrize("values", [(), (float("nan"),), (float("inf"), float("nan"))])
 def test_child_without_a_finite_accuracy_earns_nothing(values):
     assert Objective().reward(Metrics(val_accuracy=values)) == 0.0

@@ -10,6 +10,7 @@ import numpy as np
 
 from rlnas.children.backend import keras
 from rlnas.children.data import Data
+from rlnas.children.fused_norm import with_fused_norms
 
 _VALIDATION_BATCH = 256
 
@@ -60,10 +61,11 @@ def _graphs(model: keras.Model, batch_size: int) -> tuple[Any, Any]:
     import tensorflow as tf
 
     model.optimizer.build(model.trainable_variables)
+    fused = with_fused_norms(model)
 
     def step(x: Any, y: Any) -> Any:
         with tf.GradientTape() as tape:
-            nats = _cross_entropy(y, model(x, training=True))
+            nats = _cross_entropy(y, fused(x, training=True))
             loss = tf.reduce_mean(nats) + sum(model.losses)
         variables = model.trainable_variables
         model.optimizer.apply(tape.gradient(loss, variables), variables)
@@ -83,7 +85,7 @@ def _graphs(model: keras.Model, batch_size: int) -> tuple[Any, Any]:
         nats, right = tf.constant(0.0), tf.constant(0)
         for start in tf.range(0, tf.shape(x)[0], _VALIDATION_BATCH):
             part = slice(start, start + _VALIDATION_BATCH)
-            probabilities = model(x[part], training=False)
+            probabilities = fused(x[part], training=False)
             nats += tf.reduce_sum(_cross_entropy(y[part], probabilities))
             found = tf.argmax(probabilities, axis=-1, output_type=y.dtype)
             right += tf.reduce_sum(tf.cast(found == y[part], tf.int32))

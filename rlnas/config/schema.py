@@ -236,7 +236,7 @@ class FinalConfig(Record):
     top_k: Count = option(5, "How many of the best are trained longer at the end (chosen).")
     epochs: Count | None = option(
         None,
-        "Epochs of that longer training. Default: those of 10,000 steps, at least 6 and at most 30 "
+        "Epochs of that longer training. Default: those of 10,000 steps, at least 8 and at most 30 "
         "(chosen).",
         flag="--final-epochs",
     )
@@ -255,7 +255,9 @@ class SearchConfig(Record):
     baseline: str | None = option(
         None,
         "A Keras model of your own (.keras, or .json of its architecture), trained by the same "
-        "protocol and shown beside the best. Default: none.",
+        "protocol from new weights and shown beside the best. It ends with a softmax; frozen "
+        "layers and adapted normalisation stay, batch normalisation keeps its own momentum "
+        "(Keras's 0.99 is slow for a brief training). Default: none.",
     )
     data: DataConfig = DataConfig()
     space: SpaceConfig = SpaceConfig()

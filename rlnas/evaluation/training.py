@@ -16,6 +16,7 @@ from rlnas.children.training import train
 from rlnas.children.weights import save_weights
 from rlnas.config import RecipeConfig
 from rlnas.cost import network_cost
+from rlnas.errors import first_line
 from rlnas.evaluation.base import Outcome
 from rlnas.evaluation.memory import peak_megabytes, reset_peak
 from rlnas.objectives import Failure, Metrics
@@ -65,7 +66,7 @@ class TrainingEvaluator:
         try:
             model = self.build(architecture, recipe, seed)
         except Exception as error:
-            return Failure(f"the child could not be built: {_first_line(error)}")
+            return Failure(f"the child could not be built: {_described(error)}")
         cost = network_cost(architecture.layers, architecture.input_shape, architecture.classes)
         return self.evaluate_model(model, recipe, seed, flops=cost.flops, folder=folder)
 
@@ -95,7 +96,7 @@ class TrainingEvaluator:
         try:
             outcome = self._train(model, recipe, seed)
         except Exception as error:
-            return Failure(f"training failed: {_first_line(error)}")
+            return Failure(f"training failed: {_described(error)}")
         if isinstance(outcome, Failure):
             return outcome
         seconds, memory = time.perf_counter() - started, peak_megabytes()
@@ -176,6 +177,6 @@ def _short(value: Any) -> str:
     return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}..."
 
 
-def _first_line(error: Exception) -> str:
-    text = str(error).strip().splitlines()
-    return f"{type(error).__name__}: {text[0]}" if text else type(error).__name__
+def _described(error: Exception) -> str:
+    kind, text = type(error).__name__, first_line(error)
+    return kind if text == kind else f"{kind}: {text}"

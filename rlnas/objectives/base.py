@@ -5,6 +5,9 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+LARGEST = 1e15
+"""Largest reward (chosen): its square, summed over all weights, still fits into float32."""
+
 
 @dataclass(frozen=True, slots=True)
 class Metrics:
@@ -76,10 +79,15 @@ class Objective:
     def reward(self, metrics: Metrics) -> float:
         """Return the reward of a child, from 0 to 1 for an accuracy.
 
-        A user's own figure below 0 keeps its sign, so that the order stays.
+        A user's own figure below 0 keeps its sign, so that the order stays; one that
+        would give more than `LARGEST`, on either side of 0, gives that.
         """
         accuracy = self.accuracy(metrics)
-        return math.copysign(math.pow(abs(accuracy), self.exponent), accuracy)
+        try:
+            size = math.pow(abs(accuracy), self.exponent)
+        except OverflowError:
+            size = LARGEST
+        return math.copysign(min(size, LARGEST), accuracy)
 
     def accuracy(self, metrics: Metrics) -> float:
         """Return the best validation accuracy of the last epochs."""

@@ -14,7 +14,7 @@ from rlnas.objectives import Failure
 from rlnas.search.folder import RunFolder
 from rlnas.search.journal import BRIEF, DONE, FAILED, LONG, Contender, Journal, Trial
 from rlnas.search.progress import SearchProgress
-from rlnas.search.setup import Setup, model_fingerprint
+from rlnas.search.setup import Setup, fresh_copy, model_fingerprint
 from rlnas.spaces import Architecture
 
 REFERENCE, BASELINE = "reference", "baseline"
@@ -162,7 +162,7 @@ class Contenders:
             recipe = self._setup.long_recipe if phase == LONG else self._setup.config.recipe
             return evaluator.build(entry.architecture, recipe, seed)
         keras.utils.set_random_seed(seed)
-        return keras.models.clone_model(self._setup.baseline)  # with new weights
+        return fresh_copy(self._setup.baseline)
 
     def _test(self, contender: Contender) -> float:
         data = self._setup.data
@@ -174,13 +174,14 @@ def _chosen(ranked: list[Contender], examples: int) -> Contender:
 
     Accuracies that differ by less than the standard error of the best one do not tell
     models apart (the one-standard-error rule, Breiman et al. 1984); the loss still may.
+    A user's own figure that is no share has no such error.
 
     Args:
         ranked: Models with metrics, best reward first.
         examples: Number of validation examples.
     """
     highest = max(_accuracy(entry) for entry in ranked)
-    error = math.sqrt(highest * (1 - highest) / examples)
+    error = math.sqrt(highest * (1 - highest) / examples) if 0 <= highest <= 1 else 0.0
     alike = [entry for entry in ranked if _accuracy(entry) >= highest - error]
     return min(alike, key=lambda entry: (_loss(entry), -_accuracy(entry), entry.rank))
 

@@ -20,7 +20,7 @@ from rlnas.children.backend import keras
 from rlnas.children.data import Array, Data
 from rlnas.children.weights import plain_model
 from rlnas.config import RecipeConfig
-from rlnas.errors import RlnasError, RunError, StorageError
+from rlnas.errors import RlnasError, RunError, StorageError, first_line
 from rlnas.search.diagram import draw_svg
 from rlnas.search.source import model_source
 from rlnas.spaces import Architecture
@@ -56,6 +56,7 @@ def export(
     *,
     data: Data,
     recipe: RecipeConfig,
+    keep_others: bool = False,
 ) -> None:
     """Write a trained model to a folder, and check that it can be loaded back.
 
@@ -70,6 +71,8 @@ def export(
         data: The data set: its name, scale and classes go into the script, and examples
             of its validation part are what models are compared on.
         recipe: How the model was trained.
+        keep_others: Files of others stay in the folder; else a folder that holds some is
+            refused.
 
     Raises:
         RunError: The folder holds files that an export does not write.
@@ -84,7 +87,7 @@ def export(
         DIAGRAM: draw_svg(architecture, _title(report)),
         REPORT: _json(report, sort_keys=True),
     }
-    with _replacing(folder) as new:
+    with _replacing(folder, keep_others) as new:
         for name, text in texts.items():
             (new / name).write_text(text, encoding="utf-8")
         network.save(new / MODEL)
@@ -200,7 +203,7 @@ def _original(source: Path) -> keras.Model:
         return keras.models.load_model(source / MODEL)
     except Exception as error:  # Keras, h5py and zipfile raise many kinds for damaged bytes
         raise RunError(
-            f"{source / MODEL} cannot be loaded: {_first_line(error)}; "
+            f"{source / MODEL} cannot be loaded: {first_line(error)}; "
             "make it anew with: rlnas retrain"
         ) from error
 
@@ -235,7 +238,7 @@ def _verified(folder: Path, model: keras.Model, examples: Array) -> Path:
         raise
     except Exception as error:
         raise RlnasError(
-            f"the export to {where} failed, it cannot be loaded back: {_first_line(error)}; "
+            f"the export to {where} failed, it cannot be loaded back: {first_line(error)}; "
             "check the disk and try again"
         ) from error
     expected = _outputs(model, examples)
@@ -265,12 +268,13 @@ def _same_weights(one: keras.Model, other: keras.Model) -> bool:
 
 
 @contextmanager
-def _replacing(folder: Path) -> Iterator[Path]:
+def _replacing(folder: Path, keep_others: bool) -> Iterator[Path]:
     """Give a new folder to write to, which takes the place of `folder` if all goes well."""
     with _disk_errors(folder):
         target = folder.resolve()  # a link stays a link
         new, old = (target.parent / f"{target.name}.{end}" for end in ("new", "old"))
-        _check_ours(target)
+        for each in () if keep_others else (target, new, old):
+            _check_ours(each)
         _clean_up(target, new, old)
         new.mkdir(parents=True)
         try:
@@ -285,14 +289,13 @@ def _replacing(folder: Path) -> Iterator[Path]:
 
 def _clean_up(target: Path, new: Path, old: Path) -> None:
     """Leave the target alone, be the last export finished or cut off at any point."""
-    for leftover in (new, old):
-        _check_ours(leftover)
     if old.exists() and not target.exists():
         old.rename(target)
     if old.exists():
-        for name in _BY_PRODUCTS:
-            if (old / name).exists() and not (target / name).exists():
-                (old / name).rename(target / name)
+        for path in sorted(old.iterdir()):
+            ours = path.name.removesuffix(".new") in EXPORTED
+            if not ours and not (target / path.name).exists():
+                path.rename(target / path.name)
         shutil.rmtree(old)
     if new.exists():
         shutil.rmtree(new)
@@ -334,11 +337,6 @@ def _disk_errors(folder: Path) -> Iterator[None]:
         yield
     except OSError as error:
         raise StorageError(
-            f"cannot write the export to {folder}: {error.strerror or _first_line(error)}; make "
+            f"cannot write the export to {folder}: {error.strerror or first_line(error)}; make "
             "room or mend its permissions"
         ) from error
-
-
-def _first_line(error: Exception) -> str:
-    lines = str(error).strip().splitlines()
-    return lines[0] if lines else type(error).__name__

@@ -8,7 +8,9 @@ from typing import Any
 from rlnas.children.backend import keras
 from rlnas.config import RecipeConfig
 from rlnas.controllers import Controller
+from rlnas.errors import RunError
 from rlnas.evaluation.training import WEIGHTS, TrainingEvaluator
+from rlnas.objectives import Failure
 from rlnas.search.contenders import BASELINE, REFERENCE
 from rlnas.search.export import export
 from rlnas.search.folder import RunFolder
@@ -46,7 +48,11 @@ class Recorder(Observer):
         )
 
     def rebuild(self) -> None:
-        """Make TensorBoard's files and ``best/`` agree with the journal after any stop."""
+        """Make TensorBoard's files and ``best/`` agree with the journal after any stop.
+
+        Raises:
+            RunError: The best child's weights are missing and it cannot be trained again.
+        """
         finished = [trial for trial in self._journal.trials() if trial.state != RUNNING]
         self._best, self._ended, self._failures = None, 0, 0
         self._monitor.rebuild([self._record(trial) for trial in finished])
@@ -61,7 +67,7 @@ class Recorder(Observer):
         if self._best is trial:
             self._export_brief(trial)
         if trial.id % WEIGHTS_EVERY == 0:
-            self._save_policy()
+            self.save_policy()
 
     def export_final(self, trial: Trial, model: keras.Model) -> None:
         """Export the retrained best to ``best/``, over what the search left there.
@@ -80,14 +86,16 @@ class Recorder(Observer):
             kept: The one that is the result of the run.
         """
         rewards = {trial.id: trial.reward for trial in self._journal.trials()}
-        brief = {entry.name: entry.val_accuracy for entry in self._journal.contenders(BRIEF)}
+        reward = self._setup.objective.reward
+        brief = self._journal.contenders(BRIEF)
+        beside = {entry.name: reward(entry.metrics) for entry in brief if entry.metrics}
         records = [
             FinalRecord(
                 name=entry.name,
                 rank=entry.rank or (0 if entry.name == REFERENCE else None),
                 layers="your own model" if entry.name == BASELINE else entry.key,
                 params=entry.metrics.params if entry.metrics else 0,
-                reward=rewards[entry.trial] if entry.trial else brief.get(entry.name),
+                reward=rewards[entry.trial] if entry.trial else beside.get(entry.name),
                 val_accuracy=entry.val_accuracy,
                 test_accuracy=entry.test_accuracy,
                 chosen=entry.name == kept.name,
@@ -98,11 +106,12 @@ class Recorder(Observer):
 
     def close(self) -> None:
         """Write what is left."""
-        self._save_policy()
+        self.save_policy()
         self._monitor.close()
 
-    def _save_policy(self) -> None:
-        save = getattr(self._controller, "save_weights", None)  # not every controller has weights
+    def save_policy(self) -> None:
+        """Write the policy's weights, if the controller has some."""
+        save = getattr(self._controller, "save_weights", None)
         if save is not None:
             save(self._folder.controller_weights)
 
@@ -114,9 +123,17 @@ class Recorder(Observer):
         recipe = self._setup.config.recipe
         architecture = self._setup.space.architecture(trial.tokens)
         model = self._evaluator.build(architecture, recipe, trial.seed)
-        weights = self._folder.trial(trial.id) / WEIGHTS
-        if weights.is_file():
-            model.load_weights(weights)
+        folder = self._folder.trial(trial.id)
+        if (folder / WEIGHTS).is_file():
+            model.load_weights(folder / WEIGHTS)
+        else:  # removed by hand; the same seed gives the same child again
+            self._journal.log_start(f"trial-{trial.id}")
+            outcome = self._evaluator.evaluate_model(model, recipe, trial.seed, folder=folder)
+            if isinstance(outcome, Failure):
+                raise RunError(
+                    f"{folder / WEIGHTS} is missing and its child cannot be trained again: "
+                    f"{outcome.reason}; bring the file back"
+                )
         self._export(trial, model, recipe)
 
     def _export(self, trial: Trial, model: keras.Model, recipe: RecipeConfig) -> None:
@@ -127,6 +144,7 @@ class Recorder(Observer):
             self._folder.best,
             data=self._setup.data,
             recipe=recipe,
+            keep_others=True,  # what a file manager or the user left there ends no search
         )
 
     def _exported(self) -> Any:

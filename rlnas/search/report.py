@@ -1,6 +1,7 @@
 """The report of a best architecture: all that is needed to know it and to make it again.
 
-It holds nothing that differs between two equal runs: no times, no memory, no paths.
+It holds nothing that differs between two equal runs: no times, no memory, and no paths but
+those the user gave for data and baseline.
 """
 
 from typing import Any
@@ -35,7 +36,7 @@ def make_report(setup: Setup, run: str, trial: Trial, journal: Journal) -> dict[
         "reward": trial.reward,
         "metrics": trial.metrics.lasting() if trial.metrics else None,
         "retrained": _contender(retrained),
-        "reference": _pair(brief.get("reference"), long.get("reference")),
+        "reference": _reference(setup, brief.get("reference"), long.get("reference")),
         "baseline": _pair(brief.get("baseline"), long.get("baseline")),
         "class_names": list(setup.data.class_names),
         "input": {"shape": list(setup.data.input_shape), "scale": setup.data.scale},
@@ -63,6 +64,20 @@ def _contender(contender: Contender | None) -> dict[str, Any] | None:
         "metrics": contender.metrics.lasting() if contender.metrics else None,
         "val_accuracy": contender.val_accuracy,
         "test_accuracy": contender.test_accuracy,
+    }
+
+
+def _reference(
+    setup: Setup, brief: Contender | None, long: Contender | None
+) -> dict[str, Any] | None:
+    pair, architecture = _pair(brief, long), setup.space.reference()
+    if pair is None:
+        return None
+    return {
+        "tokens": list(architecture.tokens),
+        "architecture": architecture.describe(),
+        "layers": architecture.to_json()["layers"],
+        **pair,
     }
 
 

@@ -4,7 +4,7 @@ import re
 import signal
 import threading
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -45,7 +45,10 @@ class Search:
         space: A space of your own; by default the one the config describes.
         evaluator: Your own training, a function ``(model, data, seed)`` that returns the
             validation accuracy or a mapping of metrics; by default the config's recipe.
-        baseline: Your own Keras model or its file, trained by the same protocol.
+            It trains in the retraining too, with another seed, and decides by itself for
+            how long: ``epochs`` and ``final_epochs`` then say nothing.
+        baseline: Your own Keras model or its file, trained by the same protocol from new
+            weights; frozen layers and what ``Normalization.adapt`` has learned stay.
         config: All other settings, a `SearchConfig` or a mapping like the YAML file.
         root: Folder of all runs; by default ``RLNAS_ROOT`` or ``checkpoints``.
         progress: Shows the user how the search goes; by default nothing is shown.
@@ -125,11 +128,12 @@ class Search:
 
     def _go(self, folder: RunFolder, journal: Journal) -> SearchResult:
         try:
-            with _stopping_by_signal():
+            with _stopping_by_signal(), ExitStack() as stack:
+                recorder: Recorder | None = None
                 if journal.meta()["status"] == SEARCHING:
-                    self._search(folder, journal)
+                    recorder = self._search(folder, journal, stack)
                 if journal.meta()["status"] == RETRAINING:
-                    self._retrain(folder, journal)
+                    self._retrain(folder, journal, stack, recorder)
         except KeyboardInterrupt:
             line = folder.resume_line(python=bool(self._own))
             raise InterruptedRunError(
@@ -139,28 +143,35 @@ class Search:
             self._progress.close()
         return read_result(folder)
 
-    def _search(self, folder: RunFolder, journal: Journal) -> None:
+    def _search(self, folder: RunFolder, journal: Journal, stack: ExitStack) -> Recorder:
         self._progress.note(f"run {folder.name} in {folder.path}")
         Contenders(self._setup, folder, journal, self._progress).brief()
         controller = make_controller(self._setup.space, self.config.controller, self.config.seed)
         executor = InlineExecutor(self._setup.brief_evaluator())
-        with closing(Recorder(self._setup, folder, journal, controller)) as recorder:
-            recorder.rebuild()
-            loop = SearchLoop(
-                self._setup, folder, journal, controller, executor, recorder, self._progress
-            )
-            loop.run()
+        recorder = Recorder(self._setup, folder, journal, controller)
+        stack.enter_context(closing(recorder))
+        recorder.rebuild()
+        loop = SearchLoop(
+            self._setup, folder, journal, controller, executor, recorder, self._progress
+        )
+        loop.run()
+        recorder.save_policy()
         journal.set_meta({"status": RETRAINING})
+        return recorder
 
-    def _retrain(self, folder: RunFolder, journal: Journal) -> None:
+    def _retrain(
+        self, folder: RunFolder, journal: Journal, stack: ExitStack, recorder: Recorder | None
+    ) -> None:
         trials = [trial for trial in journal.trials() if trial.ended is not None]
         contenders = Contenders(self._setup, folder, journal, self._progress)
         kept = contenders.long(trials)
         trial = next(trial for trial in trials if trial.id == kept.trial)
-        with closing(Recorder(self._setup, folder, journal, None)) as recorder:
+        if recorder is None:  # the search was another process
+            recorder = Recorder(self._setup, folder, journal, None)
+            stack.enter_context(closing(recorder))
             recorder.rebuild()
-            recorder.final(journal.contenders(LONG), kept)
-            recorder.export_final(trial, contenders.model(kept))
+        recorder.final(journal.contenders(LONG), kept)
+        recorder.export_final(trial, contenders.model(kept))
         journal.set_meta({"status": DONE, "best_trial": trial.id})
 
     def _free_name(self) -> str:
@@ -275,6 +286,11 @@ def _with_settings(
     unknown = [name for name in settings if name not in _SHORTCUTS]
     if unknown:
         raise ConfigError(unknown_name("setting", unknown[0], _SHORTCUTS))
+    if not isinstance(config, SearchConfig | Mapping | None):
+        raise ConfigError(
+            "config: expected a SearchConfig or a mapping like the YAML file, got "
+            f"{type(config).__name__}"
+        )
     values = config.model_dump() if isinstance(config, SearchConfig) else dict(config or {})
     flags: dict[tuple[str, ...], Any] = {_SHORTCUTS[name]: settings[name] for name in settings}
     for name, value in named.items():

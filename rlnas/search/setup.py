@@ -2,23 +2,32 @@
 
 import hashlib
 import platform
+from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from math import inf
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from rlnas.children.backend import keras
 from rlnas.children.data import Data
 from rlnas.children.recipes import steps_per_epoch
 from rlnas.config import RecipeConfig, SearchConfig
-from rlnas.errors import ConfigError, SpaceError
+from rlnas.errors import ConfigError, SpaceError, first_line
 from rlnas.evaluation.training import TrainingEvaluator, UserFunction
 from rlnas.objectives import Objective
 from rlnas.spaces import ImageSpace, Space
 
-_LONG_STEPS, _FEWEST_EPOCHS, _MOST_EPOCHS = 10_000, 6, 30
+_LONG_STEPS, _FEWEST_EPOCHS, _MOST_EPOCHS = 10_000, 8, 30
 """How long the retraining is where the config does not say: see `FinalConfig.epochs`."""
+
+_METHODS = ("decision", "mask", "architecture", "key", "reference", "to_json")
+"""What a space of the user's own must have."""
+
+_EXAMPLES, _TOLERANCE = 8, 1e-2
+"""Examples a baseline is tried on, and how far from 1 their sums may be in float16 (chosen)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +49,15 @@ class Setup:
     threads: int
     function: UserFunction | None = None
     baseline: keras.Model | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse parts that are too small now, not after hours of search.
+
+        Raises:
+            DataError: A part of the data cannot hold all classes.
+        """
+        for samples in (self.config.data.train_samples, self.config.data.final_samples):
+            self.data.sampled(samples, self.config.seed)
 
     @property
     def objective(self) -> Objective:
@@ -92,8 +110,14 @@ def check_space(space: Space, data: Data) -> None:
     """Check that a user's own space writes networks for this data.
 
     Raises:
-        ConfigError: It is for examples of another shape, or another number of classes.
+        ConfigError: It is no space, or for examples of another shape, or another number of
+            classes.
     """
+    if not all(callable(getattr(space, method, None)) for method in _METHODS):
+        raise ConfigError(
+            "space: expected the name of a space or one such as rlnas.ImageSpace, with the "
+            f"methods {', '.join(_METHODS)}, got {type(space).__name__}"
+        )
     network = space.reference()
     got = (tuple(network.input_shape), network.classes)
     if got != (data.input_shape, data.classes):
@@ -105,6 +129,9 @@ def check_space(space: Space, data: Data) -> None:
 
 def load_baseline(source: str | Path | keras.Model | None, data: Data) -> keras.Model | None:
     """Return a user's own model, to be trained from new weights.
+
+    Its layers stay as the user set them, the momentum of batch normalisation included; a
+    model that is briefly trained wants one near 0.9 rather than Keras's 0.99.
 
     Args:
         source: A ``.keras`` file, a ``.json`` of an architecture, a model, or None.
@@ -126,7 +153,33 @@ def load_baseline(source: str | Path | keras.Model | None, data: Data) -> keras.
             f"baseline (--baseline): expected a model from {data.input_shape} to {data.classes} "
             f"class probabilities, got one from {got} to {classes}"
         )
+    _check_probabilities(model, data)
     return model
+
+
+def fresh_copy(baseline: keras.Model) -> keras.Model:
+    """Return a copy with new weights, drawn with Keras's global seed.
+
+    Layers that training leaves alone keep what they hold: frozen ones, and what
+    ``Normalization.adapt`` has learned from the data.
+    """
+    copy = keras.models.clone_model(baseline)
+    for old, new in zip(_plain_layers(baseline), _plain_layers(copy), strict=True):
+        moving = isinstance(old, keras.layers.BatchNormalization) and old.trainable
+        if not old.trainable_weights and not moving:
+            state: dict[str, Any] = {}
+            old.save_own_variables(state)
+            new.load_own_variables(state)
+    return copy
+
+
+def _plain_layers(model: keras.Model) -> Iterator[keras.layers.Layer]:
+    """Yield the layers of a model and of the models in it."""
+    for layer in model.layers:
+        if isinstance(layer, keras.Model):
+            yield from _plain_layers(layer)
+        else:
+            yield layer
 
 
 def model_fingerprint(model: keras.Model) -> str:
@@ -156,13 +209,32 @@ def _functional(model: Any) -> keras.Model:
         ) from None
     functional = keras.Model(inputs, outputs, name=model.name)
     try:
-        keras.models.clone_model(functional).to_json()
+        fresh_copy(functional).to_json()
     except Exception as error:  # layers of the user's own raise whatever they like
         raise ConfigError(
-            f"baseline (--baseline): the model cannot be copied: {_first_line(error)}; give its "
+            f"baseline (--baseline): the model cannot be copied: {first_line(error)}; give its "
             "own layers a get_config"
         ) from error
     return functional
+
+
+def _check_probabilities(model: keras.Model, data: Data) -> None:
+    """Check that the outputs are what the loss expects."""
+    try:
+        answer = model(data.x_train[:_EXAMPLES], training=False)
+    except Exception as error:
+        raise ConfigError(
+            f"baseline (--baseline): the model cannot take an example: {first_line(error)}; "
+            "mend it and try again"
+        ) from error
+    outputs = np.asarray(keras.ops.convert_to_numpy(answer), dtype=float)
+    sums = outputs.sum(axis=1)
+    if not (outputs.min() >= 0 and np.allclose(sums, 1, atol=_TOLERANCE)):
+        raise ConfigError(
+            "baseline (--baseline): expected class probabilities, that sum to 1, got outputs from "
+            f"{outputs.min():.4g} to {outputs.max():.4g} with a sum of {sums[0]:.4g}; let the "
+            "model end with a softmax"
+        )
 
 
 def _read_model(path: Path) -> keras.Model:
@@ -175,10 +247,5 @@ def _read_model(path: Path) -> keras.Model:
     except Exception as error:
         raise ConfigError(
             f"baseline (--baseline): {path} is not a Keras model that can be read: "
-            f"{_first_line(error)}"
+            f"{first_line(error)}"
         ) from error
-
-
-def _first_line(error: Exception) -> str:
-    lines = str(error).strip().splitlines()
-    return lines[0] if lines else type(error).__name__

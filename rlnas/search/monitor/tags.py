@@ -68,7 +68,12 @@ TAGS: tuple[Tag, ...] = (
     Tag("child/params", "weights of the child, its head included", "weights", "scalar"),
     Tag("child/flops", "cost of one forward pass of one example", "FLOPs", "scalar"),
     Tag("controller/baseline", "moving average of the rewards", _REWARD, "scalar"),
-    Tag("controller/advantage", "mean of reward less baseline in the batch", _REWARD, "scalar"),
+    Tag(
+        "controller/advantage",
+        "mean of reward less baseline in the batch; for a repeat, what the preset sets instead",
+        _REWARD,
+        "scalar",
+    ),
     Tag("controller/entropy", "mean entropy of the policy per decision", "nats", "scalar"),
     Tag("controller/policy_loss", "loss of the policy gradient", "", "scalar"),
     Tag("controller/gradient_norm", "norm of the gradient before it was clipped", "", "scalar"),
@@ -154,9 +159,9 @@ writes it anew, so that each step is there exactly once, also after a kill. The 
 number of the trial, except where the table says otherwise. A trial that ends before an earlier one
 waits for it, because TensorBoard drops what it has read when a lower step follows.
 
-Of the pictures and of the best architecture's text, `resume` makes ten of each tag again, evenly
-spread, the last one among them. TensorBoard itself shows ten of a tag; for more, start it with
-`--samples_per_plugin images=100,text=100`.
+Of the pictures and of the best architecture's text, `resume` and `retrain` make ten of each tag
+again, evenly spread, the last one among them. TensorBoard itself shows ten of a tag; for more,
+start it with `--samples_per_plugin images=100,text=100`.
 
 Each row of HParams is a run of its own below `<run>/tb/trials/`, as TensorBoard wants it, and
 TensorBoard starts with no run ticked where there are more than 40 (tabs Scalars, Images and Text)
