@@ -1,6 +1,9 @@
 """The command line as a user meets it: one small real run, and what bad input gives."""
 
 import json
+import shutil
+from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -8,6 +11,7 @@ import yaml
 
 from rlnas.cli import main
 from rlnas.config import config_flags
+from rlnas.objectives import Metrics
 from rlnas.search.folder import RunFolder
 
 SMALL = ["--trials", "4", "--epochs", "1", "--train-samples", "150", "--top-k", "2"]
@@ -71,6 +75,28 @@ def test_show_prints_trials_and_comparison(root, capsys):
     assert "reference" in out
 
 
+@pytest.mark.parametrize("report", [None, "", "[]", '{"trial": 1}'])
+def test_runs_are_shown_without_a_whole_report(report, root, tmp_path, capsys):
+    shutil.copytree(root / "small", tmp_path / "small")
+    path = tmp_path / "small" / "best" / "report.json"
+    layers = json.loads(path.read_text())["architecture"]
+    path.unlink() if report is None else path.write_text(report)
+    assert shown(capsys, tmp_path)["best"]["layers"] == layers
+    assert run(capsys, "list", "--root", tmp_path)[0] == 0
+
+
+def test_best_of_a_search_under_way_has_the_accuracy_it_was_rewarded_for(root, tmp_path, capsys):
+    shutil.copytree(root / "small", tmp_path / "small")
+    with closing(RunFolder(tmp_path, "small").open()) as journal:
+        journal.set_meta({"status": "searching"})
+        first = journal.trials()[0]
+        better = Metrics(val_accuracy=(1.0, 0.97, 0.96, 0.95, 0.99, 0.98), params=1)
+        journal.finish(replace(first, metrics=better, reward=0.99, state="done"), {})
+        journal.drop_contenders("long", {})
+    found = shown(capsys, tmp_path)["best"]
+    assert (found["trial"], found["val_accuracy"]) == (1, 0.99)
+
+
 def test_list_names_each_run_and_marks_a_damaged_one(root, tmp_path, capsys):
     (tmp_path / "broken").mkdir()
     (tmp_path / "broken" / "journal.sqlite").write_text("nonsense " * 1000)
@@ -92,6 +118,14 @@ def test_resume_of_an_ended_run_prints_its_result(root, capsys):
     code, out, _ = run(capsys, "resume", "small", "--root", root, "--json")
     assert code == 0
     assert json.loads(out)["best"] == before["best"]
+    assert shown(capsys, root) == before
+
+
+def test_budget_that_is_spent_already_is_said_to_be(root, capsys):
+    before = shown(capsys, root)
+    code, out, _ = run(capsys, "resume", "small", "--time-limit", "9h", "--root", root)
+    assert code == 0
+    assert "this budget is spent already" in out
     assert shown(capsys, root) == before
 
 
@@ -128,8 +162,12 @@ def test_retrain_and_a_larger_budget_go_on_from_an_ended_run(tmp_path, capsys):
     code, out, _ = run(capsys, "retrain", "a", "--top-k", "1", "--final-epochs", "2", *words)
     assert code == 0
     assert len(json.loads(out)["retrained"]) == 1
+    settings = tmp_path / "a" / "config.yaml"
+    settings.write_text("")  # as a kill or a full disk may leave a file
     code, out, _ = run(capsys, "resume", "a", "--trials", "6", *words)
     assert code == 0
+    values = yaml.safe_load(settings.read_text())
+    assert (values["budget"]["trials"], values["final"]["top_k"], values["seed"]) == (6, 1, 5)
     history = shown(capsys, tmp_path, "a")["history"]
     assert len(history) == 6
     assert [r["tokens"] for r in history[:4]] == [r["tokens"] for r in first["history"]]
@@ -195,15 +233,10 @@ def test_run_that_another_process_writes_is_left_alone(command, root, capsys):
 
 
 def test_run_of_another_space_is_refused(root, tmp_path, capsys):
-    import shutil
-
     shutil.copytree(root / "small", tmp_path / "small")
-    config = tmp_path / "small" / "config.yaml"
-    values = yaml.safe_load(config.read_text())
-    values["space"]["max_layers"] = 4
-    values["budget"]["trials"] = 9
-    config.write_text(yaml.safe_dump(values))
-    code, _, err = run(capsys, "resume", "small", "--root", tmp_path)
+    with closing(RunFolder(tmp_path, "small").open()) as journal:
+        journal.set_meta({"space_fingerprint": "another"})
+    code, _, err = run(capsys, "resume", "small", "--trials", "9", "--root", tmp_path)
     assert code == 2
     assert "was written for space" in err
     assert "start a new run or pass the old config" in err

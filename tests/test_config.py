@@ -110,6 +110,14 @@ def test_times_are_read_with_units(text, seconds):
     assert make_config({"budget": {"time_limit": text}}).budget.time_limit == seconds
 
 
+@pytest.mark.parametrize(
+    ("budget", "most"),
+    [({}, 60), ({"time_limit": 9}, None), ({"trials": 8}, 8), ({"trials": 8, "time_limit": 9}, 8)],
+)
+def test_trials_are_limited_unless_the_time_is(budget, most):
+    assert make_config({"budget": budget}).budget.most_trials == most
+
+
 TIME = 'a time such as "90s", "20m" or "1h30m"'
 
 

@@ -4,8 +4,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from rlnas.config import make_config
-from rlnas.errors import ConfigError, RunError, StorageError
+from rlnas.config import make_config, read_config
+from rlnas.errors import RunError, StorageError
 from rlnas.objectives import Failure, Metrics
 from rlnas.search.folder import RunFolder, free_name, run_folders
 from rlnas.search.journal import BRIEF, DONE, FAILED, LONG, Contender, Journal, Trial
@@ -101,7 +101,11 @@ def test_contenders_come_by_rank_then_reference_then_baseline(journal):
     names = [contender.name for contender in journal.contenders(LONG)]
     assert names == ["trial-9", "trial-4", "reference", "baseline"]
     assert journal.contenders(LONG)[0].val_accuracy == 0.75
-    journal.drop_contenders(LONG)
+    journal.log_start("trial-9/long")
+    journal.log_start("reference/brief")
+    journal.drop_contenders(LONG, {"status": "retraining"})
+    assert journal.meta()["status"] == "retraining"
+    assert journal.starts() == ["reference/brief"]
     assert [contender.name for contender in journal.contenders(BRIEF)] == ["reference"]
     assert journal.contenders(LONG) == []
 
@@ -171,9 +175,19 @@ def test_config_comes_back_from_the_folder(tmp_path):
     folder = RunFolder(tmp_path, "a")
     folder.create(config, {}).close()
     assert folder.read_config() == config
-    folder.config.write_text("budget: {trials: none}")
-    with pytest.raises(ConfigError, match="expected a whole number, got 'none'"):
-        folder.read_config()
+    assert make_config(read_config(folder.config)) == config
+
+
+def test_child_is_given_up_after_five_deaths_but_not_after_stops(journal):
+    for _ in range(4):
+        journal.log_start("trial-1")
+    for _ in range(5):
+        journal.log_start("trial-1")
+        journal.log_stop()
+    assert journal.given_up("trial-1") is None
+    journal.log_start("trial-1")
+    assert journal.given_up("trial-1") == Failure("its process died 5 times while it trained")
+    assert journal.given_up("trial-2") is None
 
 
 def test_only_one_process_writes(folder, journal):

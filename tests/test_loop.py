@@ -1,6 +1,7 @@
 """The search loop with children that cost nothing: what is committed, and what a crash leaves."""
 
 import hashlib
+from contextlib import closing
 from dataclasses import replace
 
 import numpy as np
@@ -12,7 +13,9 @@ from rlnas.controllers import make_controller
 from rlnas.errors import NoValidChildError, StorageError
 from rlnas.evaluation import InlineExecutor, child_seed
 from rlnas.objectives import Failure, Metrics
+from rlnas.search.contenders import Contenders
 from rlnas.search.folder import RunFolder
+from rlnas.search.journal import BRIEF
 from rlnas.search.loop import Observer, SearchLoop
 from rlnas.search.progress import Silence, best_of
 from rlnas.search.setup import Setup
@@ -113,6 +116,46 @@ def test_time_limit_ends_the_search(folder):
     with pytest.raises(NoValidChildError, match="not one of 0 children"):
         loop(folder, journal, Hashed(), trials=1000, time_limit=1e-9).run()
     assert journal.trials() == []
+
+
+def test_budget_of_time_alone_has_no_end_of_trials(folder, monkeypatch):
+    journal = folder.create(make_config({}), {})
+    searching = loop(folder, journal, Hashed(), time_limit=1000)
+    monkeypatch.setattr(searching, "_seconds", lambda: 10.0 * len(searching._finished()))
+    searching.run()
+    assert len(journal.trials()) == 100
+
+
+def test_child_that_ends_its_process_five_times_fails_and_the_search_goes_on(folder):
+    class Fatal(Hashed):
+        def evaluate(self, architecture, recipe, seed, folder=None):
+            if SPACE.key(architecture) == deadly:
+                raise Crash
+            return super().evaluate(architecture, recipe, seed, folder)
+
+    whole = RunFolder(folder.root, "whole").create(make_config({}), {})
+    loop(folder, whole, Hashed()).run()
+    deadly = whole.trials()[3].key
+    folder.create(make_config({}), {}).close()
+    for _ in range(5):
+        with closing(folder.open()) as journal, pytest.raises(Crash):
+            loop(folder, journal, Fatal()).run()
+    journal = folder.open()
+    loop(folder, journal, Fatal()).run()
+    assert journal.trials()[3].reason == "its process died 5 times while it trained"
+    assert journal.starts().count("trial-4") == 5
+    assert [t.tokens for t in journal.trials()] == [t.tokens for t in whole.trials()]
+
+
+def test_reference_that_ends_its_process_five_times_fails_too(folder):
+    journal = folder.create(make_config({}), {})
+    for _ in range(5):
+        journal.log_start("reference/brief")
+    setup = Setup(make_config({}), NO_DATA, SPACE, threads=1)
+    Contenders(setup, folder, journal, Silence()).brief()
+    (reference,) = journal.contenders(BRIEF)
+    assert reference.reason == "its process died 5 times while it trained"
+    assert len(journal.starts()) == 5
 
 
 def test_best_is_the_earliest_of_equals(folder):

@@ -48,6 +48,20 @@ def test_time_left_ends_with_the_time_limit():
     assert Standing(4, 10, 20.0, None, "", limit=25.0).seconds_left == 5.0
     assert Standing(4, 10, 20.0, None, "", limit=19.0).seconds_left == 0.0
     assert Standing(0, 10, 20.0, None, "").seconds_left is None
+    assert Standing(4, None, 20.0, None, "", limit=50.0).seconds_left == 30.0
+
+
+def test_search_with_a_budget_of_time_counts_trials_without_an_end():
+    (line,) = lines_of(("trial", BEST, "conv 32", Standing(4, None, 20.0, BEST, "", limit=50.0)))
+    assert line == "trial 4  reward 0.9000  1.2s  best 0.9000  30s left  conv 32"
+
+
+def test_bar_follows_the_time_where_time_is_the_budget():
+    table = LiveTable(Console(file=io.StringIO()))
+    table.trial(BEST, "conv 32", Standing(4, None, 20.0, BEST, "", limit=50.0))
+    table.close()
+    (task,) = table._bar.tasks
+    assert (task.completed, task.total, task.fields["counted"]) == (20.0, 50.0, "4")
 
 
 @pytest.mark.parametrize(

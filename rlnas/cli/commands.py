@@ -67,7 +67,7 @@ def resume(run: str, root: Path, as_json: bool, **values: Any) -> None:
     """Continue a run after any stop, to the same result as if it had never stopped.
 
     A run that has ended prints its result. With a larger --trials or --time-limit it
-    searches on.
+    searches on, until the first of them is reached.
     """
     from rlnas.search.resuming import resume_run
 

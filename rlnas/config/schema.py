@@ -25,6 +25,7 @@ from rlnas.errors import unknown_name
 
 _UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 _NUMBER = r"[0-9]+(?:\.[0-9]+)?"
+_TRIALS = 60
 
 
 def _not_bool(expected: str) -> BeforeValidator:
@@ -221,13 +222,22 @@ class ObjectiveConfig(Record):
 class BudgetConfig(Record):
     """When the search ends: at the first limit that is reached."""
 
-    trials: Count = option(60, "Different architectures to train (chosen).")
+    trials: Count | None = option(
+        None,
+        f"Different architectures to train. Default: {_TRIALS}, or no limit where a time limit is "
+        "given (chosen).",
+    )
     time_limit: Annotated[Number | None, BeforeValidator(_seconds)] = option(
         None,
         "Wall-clock time of the search, for example 90s, 20m or 1h30m; the retraining comes on "
         "top. Default: none.",
         gt=0,
     )
+
+    @property
+    def most_trials(self) -> int | None:
+        """Different architectures to train at most; None where time alone ends the search."""
+        return _TRIALS if self.trials is None and self.time_limit is None else self.trials
 
 
 class FinalConfig(Record):

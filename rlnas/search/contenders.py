@@ -126,10 +126,13 @@ class Contenders:
             self._progress.contender(contender, number, len(entries))
 
     def _trained(self, entry: Entry, phase: str, evaluator: TrainingEvaluator) -> Contender:
-        self._journal.log_start(f"{entry.name}/{phase}")
+        child = f"{entry.name}/{phase}"
         repeat = 1 if phase == LONG else 0
         seed = child_seed(self._setup.config.seed, entry.key, repeat)
-        outcome = self._evaluated(entry, phase, evaluator, seed)
+        outcome: Outcome | None = self._journal.given_up(child)
+        if outcome is None:
+            self._journal.log_start(child)
+            outcome = self._evaluated(entry, phase, evaluator, seed)
         failed = isinstance(outcome, Failure)
         return Contender(
             name=entry.name,

@@ -1,15 +1,16 @@
 """The folder of a run: where everything lies, who may write, and which runs there are."""
 
 import fcntl
-import os
+import secrets
+import shlex
 import shutil
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
-from rlnas.config import SearchConfig, dump_config, make_config, read_config
-from rlnas.errors import RunError, unknown_name
+from rlnas.config import SearchConfig, default_root, dump_config, make_config
+from rlnas.errors import RunError, StorageError, unknown_name
 from rlnas.search.journal import Journal
 
 
@@ -30,7 +31,7 @@ class RunFolder:
 
     @property
     def config(self) -> Path:
-        """The config, as YAML."""
+        """The config as YAML, for people to read; the journal's is the one that counts."""
         return self.path / "config.yaml"
 
     @property
@@ -71,29 +72,27 @@ class RunFolder:
 
         Args:
             config: All settings.
-            meta: What the journal stores about the run as a whole.
+            meta: What the journal stores about the run as a whole beside its config.
 
         Raises:
             RunError: It exists already, or cannot be written.
         """
         self.check_free()
-        new = self.root / f".{self.name}.new"
+        # Two that begin a run of one name at once each write their own; one gets the name.
+        new = RunFolder(self.root, f".{self.name}.{secrets.token_hex(4)}.new")
         try:
-            self.root.mkdir(parents=True, exist_ok=True)
-            shutil.rmtree(new, ignore_errors=True)  # left by a run that died while it began
-            new.mkdir()
-            (new / self.config.name).write_text(
-                dump_config(config, comments=True), encoding="utf-8"
-            )
-            journal = Journal(new / self.journal.name, create=True)
-            journal.set_meta(meta)
-            journal.close()
-            new.rename(self.path)
-        except OSError as error:
-            raise RunError(
-                f"cannot write the run folder {self.path}: {error.strerror or error}; "
-                "choose another --root or mend its permissions"
-            ) from error
+            with _one_sentence(self.path):
+                new.path.mkdir(parents=True)
+                new.config.write_text(dump_config(config, comments=True), encoding="utf-8")
+                with closing(Journal(new.journal, create=True)) as journal:
+                    journal.set_meta({"config": config.model_dump(mode="json"), **meta})
+                try:
+                    new.path.rename(self.path)
+                except OSError:
+                    self.check_free()
+                    raise
+        finally:
+            shutil.rmtree(new.path, ignore_errors=True)
         return Journal(self.journal)
 
     def check_free(self) -> None:
@@ -102,7 +101,9 @@ class RunFolder:
         Raises:
             RunError: One has.
         """
-        if self.path.exists():
+        with _one_sentence(self.path):
+            taken = self.path.exists()
+        if taken:
             raise RunError(
                 f"{self.path} exists already; continue it with: {self.resume_line()} "
                 "or choose another --name"
@@ -114,19 +115,42 @@ class RunFolder:
         Raises:
             RunError: There is no such run, or its journal is damaged.
         """
-        if not self.path.is_dir():
+        with _one_sentence(self.path):
+            there = self.path.is_dir()
+        if not there:
             known = [folder.name for folder in run_folders(self.root)]
             hint = unknown_name("run", self.name, known) if known else "there are no runs"
             raise RunError(f"{self.path} does not exist: {hint}")
-        return Journal(self.journal)
+        with _one_sentence(self.path):
+            return Journal(self.journal)
 
     def read_config(self) -> SearchConfig:
-        """Return the config the run was started with.
+        """Return the config of the run, as its journal has it.
 
         Raises:
-            ConfigError: It is missing or damaged.
+            RunError: There is no such run, or its journal is damaged.
+            ConfigError: Another version of rlnas wrote it.
         """
-        return make_config(read_config(self.config))
+        with closing(self.open()) as journal:
+            return make_config(journal.meta()["config"])
+
+    def write_config(self, config: SearchConfig) -> None:
+        """Put the page of settings right, if it is not as this config says.
+
+        Raises:
+            StorageError: The disk refused; the old page stays as it was.
+        """
+        text = dump_config(config, comments=True).encode()
+        new = self.config.with_suffix(".yaml.new")
+        try:
+            if not self.config.is_file() or self.config.read_bytes() != text:
+                new.write_bytes(text)
+                new.replace(self.config)
+        except OSError as error:
+            raise StorageError(
+                f"cannot write {self.config}: {error.strerror or error}; make room or mend its "
+                "permissions"
+            ) from error
 
     def resume_line(self, *, python: bool = False) -> str:
         """Return the command that continues the run.
@@ -136,18 +160,21 @@ class RunFolder:
         """
         if python:
             return f"rlnas.Search(...).resume({self.name!r})"
-        default = Path(os.environ.get("RLNAS_ROOT") or "checkpoints")
-        root = "" if self.root == default else f" --root {self.root}"
-        return f"rlnas resume {self.name}{root}"
+        words = ["rlnas", "resume", self.name]
+        if self.root != default_root():
+            words += ["--root", str(self.root)]
+        return shlex.join(words)
 
     @contextmanager
     def writing(self) -> Iterator[None]:
         """Hold the right to write; the system takes it back when the process dies.
 
         Raises:
-            RunError: Another process holds it.
+            RunError: Another process holds it, or the folder cannot be written.
         """
-        with open(self.path / "lock", "w") as lock:
+        with _one_sentence(self.path):
+            lock = open(self.path / "lock", "w")  # noqa: SIM115
+        with lock:
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except OSError as error:
@@ -158,17 +185,73 @@ class RunFolder:
 
 
 def run_folders(root: Path) -> list[RunFolder]:
-    """Return all runs below a root, by name."""
-    if not root.is_dir():
-        return []
-    found = [path for path in root.iterdir() if (path / "journal.sqlite").is_file()]
-    return [RunFolder(root, path.name) for path in sorted(found)]
+    """Return all runs below a root, by name.
+
+    A name that begins with a dot is a run that has not begun, or never will.
+
+    Raises:
+        RunError: The root cannot be read.
+    """
+    with _one_sentence(root):
+        names = _names(root)
+    held = [name for name in sorted(names) if not name.startswith(".")]
+    return [RunFolder(root, name) for name in held if _holds_journal(root / name)]
+
+
+def create_next(
+    root: Path, stem: str, config: SearchConfig, meta: Mapping[str, Any]
+) -> tuple[RunFolder, Journal]:
+    """Make a run called ``stem-1``, or with the first number that is free.
+
+    Args:
+        root: The folder of all runs.
+        stem: What its name begins with.
+        config: All settings.
+        meta: What the journal stores about the run as a whole beside its config.
+
+    Raises:
+        RunError: It cannot be written.
+    """
+    while True:
+        folder = RunFolder(root, free_name(root, stem))
+        try:
+            return folder, folder.create(config, meta)
+        except RunError:
+            if not folder.path.exists():
+                raise  # else another process took the name meanwhile
 
 
 def free_name(root: Path, stem: str) -> str:
-    """Return ``stem-1``, or with the first number that no folder has yet."""
-    taken = {path.name for path in root.iterdir()} if root.is_dir() else set()
+    """Return ``stem-1``, or with the first number that no folder has yet.
+
+    Raises:
+        RunError: The root cannot be read.
+    """
+    with _one_sentence(root):
+        taken = _names(root)
     number = 1
     while f"{stem}-{number}" in taken:
         number += 1
     return f"{stem}-{number}"
+
+
+def _names(root: Path) -> set[str]:
+    return {path.name for path in root.iterdir()} if root.is_dir() else set()
+
+
+def _holds_journal(path: Path) -> bool:
+    try:
+        return (path / "journal.sqlite").is_file()
+    except OSError:
+        return False  # somebody else's folder
+
+
+@contextmanager
+def _one_sentence(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise RunError(
+            f"cannot use the run folder {path}: {error.strerror or error}; "
+            "make room, mend its permissions or choose another --root"
+        ) from error

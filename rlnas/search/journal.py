@@ -6,6 +6,7 @@ committed together. So the file is true at every instant, whenever the process d
 """
 
 import json
+import os
 import sqlite3
 import time
 from collections.abc import Iterator, Mapping
@@ -13,6 +14,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from rlnas.errors import RunError, StorageError
 from rlnas.evaluation import Outcome
@@ -24,6 +26,9 @@ FORMAT = 1
 
 RUNNING, DONE, FAILED = "running", "done", "failed"
 BRIEF, LONG = "brief", "long"
+
+MOST_DEATHS = 5
+"""Times a child may end its process, as a crash or the system does, before it fails (chosen)."""
 
 _TABLES = """
 CREATE TABLE meta (name TEXT PRIMARY KEY, value TEXT NOT NULL);
@@ -122,6 +127,8 @@ class Contender:
 class Journal:
     """Reads and writes the journal of one run; one process writes, any number read.
 
+    Where the user may not write, it is only read, and nothing is left beside it.
+
     Args:
         path: The SQLite file.
         create: Make a new one.
@@ -137,22 +144,30 @@ class Journal:
         if not create and not path.is_file():
             raise RunError(f"{path} is missing; this is not the folder of a run")
         with self._sentences():
-            self._db = sqlite3.connect(path, isolation_level=None, timeout=30)
-            self._db.execute("PRAGMA journal_mode=WAL")
-            self._db.execute("PRAGMA synchronous=FULL")
-            if create:
-                self._db.executescript(f"BEGIN; {_TABLES} COMMIT;")
-                self.set_meta({"format": FORMAT})
-            version = self.meta().get("format")
-        if version != FORMAT:
-            raise RunError(
-                f"{path} is of format {version}, this rlnas writes format {FORMAT}; "
-                "start a new run or use the version of rlnas that wrote it"
-            )
+            self._db = sqlite3.connect(_uri(path), uri=True, isolation_level=None, timeout=30)
+        try:
+            self._prepare(create)
+        except BaseException:
+            self.close()
+            raise
 
     def close(self) -> None:
         """Close the file."""
         self._db.close()
+
+    def _prepare(self, create: bool) -> None:
+        with self._sentences():
+            self._db.execute("PRAGMA synchronous=FULL")
+            if create:
+                self._db.execute("PRAGMA journal_mode=WAL")  # the file keeps it
+                self._db.executescript(f"BEGIN; {_TABLES} COMMIT;")
+                self.set_meta({"format": FORMAT})
+        version = self.meta().get("format")
+        if version != FORMAT:
+            raise RunError(
+                f"{self._path} is of format {version}, this rlnas writes format {FORMAT}; "
+                "start a new run or use the version of rlnas that wrote it"
+            )
 
     def meta(self) -> dict[str, Any]:
         """Return what is stored about the run as a whole."""
@@ -163,8 +178,7 @@ class Journal:
     def set_meta(self, values: Mapping[str, Any]) -> None:
         """Store values about the run as a whole."""
         with self._commit() as db:
-            rows = [(name, json.dumps(value)) for name, value in values.items()]
-            db.executemany("INSERT OR REPLACE INTO meta VALUES (?, ?)", rows)
+            _store_meta(db, values)
 
     def state(self) -> dict[str, Any] | None:
         """Return the current state of the search, or None before the first commit."""
@@ -230,6 +244,20 @@ class Journal:
         with self._sentences():
             return [row[0] for row in self._db.execute("SELECT child FROM starts ORDER BY rowid")]
 
+    def log_stop(self) -> None:
+        """Commit that the user stopped the run, so that the newest start was no death."""
+        with self._commit() as db:
+            started = self.starts()[-1:]
+            _store_meta(db, {"stops": [*self.meta().get("stops", []), *started]})
+
+    def given_up(self, child: str) -> Failure | None:
+        """Return the failure of a child without a result that has ended its process too often."""
+        stops: list[str] = self.meta().get("stops", [])
+        deaths = self.starts().count(child) - stops.count(child)
+        if deaths < MOST_DEATHS:
+            return None
+        return Failure(f"its process died {deaths} times while it trained")
+
     def store(self, contender: Contender) -> None:
         """Commit a contender, over an older one of its name and phase."""
         with self._commit() as db:
@@ -260,10 +288,17 @@ class Journal:
             ).fetchall()
             return [_contender(row) for row in rows]
 
-    def drop_contenders(self, phase: str) -> None:
-        """Forget the contenders of a phase, so that it can be done anew."""
+    def drop_contenders(self, phase: str, values: Mapping[str, Any]) -> None:
+        """Forget the contenders of a phase and their starts, so that it can be done anew.
+
+        Args:
+            phase: ``brief`` or ``long``.
+            values: What is stored about the run as a whole in the same commit.
+        """
         with self._commit() as db:
             db.execute("DELETE FROM contenders WHERE phase = ?", (phase,))
+            db.execute("DELETE FROM starts WHERE child LIKE ?", (f"%/{phase}",))
+            _store_meta(db, values)
 
     @contextmanager
     def _commit(self) -> Iterator[sqlite3.Connection]:
@@ -272,7 +307,8 @@ class Journal:
             try:
                 yield self._db
             except BaseException:
-                self._db.execute("ROLLBACK")
+                if self._db.in_transaction:  # a full disk has rolled back by itself
+                    self._db.execute("ROLLBACK")
                 raise
             self._db.execute("COMMIT")
 
@@ -280,16 +316,37 @@ class Journal:
     def _sentences(self) -> Iterator[None]:
         try:
             yield
-        except sqlite3.OperationalError as error:
-            raise StorageError(
-                f"the journal {self._path} cannot be used: {error}; "
-                "free the disk or mend its permissions, then resume the run"
-            ) from error
         except (sqlite3.DatabaseError, ValueError, TypeError) as error:
+            # SQLite tells a missing table as it tells a full disk, but for its code
+            code = getattr(error, "sqlite_errorcode", None)
+            if isinstance(error, sqlite3.OperationalError) and code != sqlite3.SQLITE_ERROR:
+                raise StorageError(
+                    f"the journal {self._path} cannot be used: {error}; "
+                    "free the disk or mend its permissions, then resume the run"
+                ) from error
             raise RunError(
                 f"the journal {self._path} is damaged: {error}; "
                 "restore it from a backup or start a new run"
             ) from error
+
+
+def _uri(path: Path) -> str:
+    """Return the journal's address for SQLite, read-only where the user may not write.
+
+    SQLite wants to make files beside a journal to read it. Where it cannot, and no
+    commit waits in such a file, the journal is read as a file that does not change.
+    """
+    address = f"file:{quote(str(path.absolute()))}"
+    if not path.exists() or (os.access(path, os.W_OK) and os.access(path.parent, os.W_OK)):
+        return address
+    waiting = path.with_name(f"{path.name}-wal")
+    changes = waiting.is_file() and waiting.stat().st_size
+    return f"{address}?mode=ro" if changes else f"{address}?immutable=1"
+
+
+def _store_meta(db: sqlite3.Connection, values: Mapping[str, Any]) -> None:
+    rows = [(name, json.dumps(value)) for name, value in values.items()]
+    db.executemany("INSERT OR REPLACE INTO meta VALUES (?, ?)", rows)
 
 
 def _store_state(db: sqlite3.Connection, state: dict[str, Any]) -> None:

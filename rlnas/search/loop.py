@@ -101,7 +101,10 @@ class SearchLoop:
         observations, info = self._env.reset()
         ended = np.zeros(len(observations), dtype=bool)
         if pending := self._pending():
-            observations, ended, info = self._replay(pending)
+            if failure := self._journal.given_up(f"trial-{pending.id}"):
+                self._give_up(pending, failure)
+            else:
+                observations, ended, info = self._replay(pending)
         while True:
             for place in np.flatnonzero(ended):
                 self._conclude(info["result"][place])
@@ -145,6 +148,14 @@ class SearchLoop:
             self._env.send([token], [0])
             observations, _, ended, _, info = self._env.recv()
         return observations, ended, info
+
+    def _give_up(self, pending: Trial, failure: Failure) -> None:
+        """Let a trial fail whose child ended the process each time."""
+        self._log_probs[0] = list(pending.log_probs)
+        architecture = self._setup.space.architecture(pending.tokens)
+        recipe = self._setup.config.recipe
+        job = Job(pending.id, pending.key, architecture, recipe, pending.seed)
+        self._conclude(Result(job, failure))
 
     def _remember(self, env_ids: Any, action: Action) -> None:
         for env_id, log_prob in zip(env_ids.tolist(), action.log_probs.tolist(), strict=True):
@@ -237,7 +248,7 @@ class SearchLoop:
         budget = self._setup.config.budget
         return Standing(
             trials=len(finished),
-            budget=budget.trials,
+            budget=budget.most_trials,
             seconds=self._seconds(),
             best=best,
             layers=self._layers(best),
@@ -250,7 +261,7 @@ class SearchLoop:
 
     def _spent(self) -> bool:
         budget = self._setup.config.budget
-        if len(self._finished()) >= budget.trials:
+        if budget.most_trials is not None and len(self._finished()) >= budget.most_trials:
             return True
         if self._counters.in_a_row >= MOST_REPEATS:
             self._progress.note(

@@ -7,7 +7,7 @@ from typing import Protocol, TextIO
 
 from rich.console import Console, Group
 from rich.live import Live
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 from rich.text import Text
 
@@ -23,7 +23,7 @@ class Standing:
 
     Attributes:
         trials: Finished trials.
-        budget: Trials of the whole search.
+        budget: Trials of the whole search; None where time alone ends it.
         seconds: Time the search has taken so far.
         best: The best trial so far, or None.
         layers: Its layers in one line.
@@ -32,7 +32,7 @@ class Standing:
     """
 
     trials: int
-    budget: int
+    budget: int | None
     seconds: float
     best: Trial | None
     layers: str
@@ -46,12 +46,21 @@ class Standing:
         return best if self.reference is None else f"{best} (reference {self.reference:.4f})"
 
     @property
+    def counted(self) -> str:
+        """The finished trials, of how many if that is known."""
+        return str(self.trials) if self.budget is None else f"{self.trials} of {self.budget}"
+
+    @property
     def seconds_left(self) -> float | None:
         """Estimate of the time the search still takes; None before the first trial."""
         if not self.trials:
             return None
-        left = self.seconds / self.trials * (self.budget - self.trials)
-        return left if self.limit is None else max(0.0, min(left, self.limit - self.seconds))
+        estimates = []
+        if self.budget is not None:
+            estimates.append(self.seconds / self.trials * (self.budget - self.trials))
+        if self.limit is not None:
+            estimates.append(max(0.0, self.limit - self.seconds))
+        return min(estimates, default=None)
 
 
 class SearchProgress(Protocol):
@@ -100,7 +109,7 @@ class Lines:
     def trial(self, trial: Trial, layers: str, standing: Standing) -> None:
         """Write the trial's number, reward, the best so far and the time left."""
         self.note(
-            f"trial {standing.trials} of {standing.budget}  {_outcome(trial)}  {standing.beside}  "
+            f"trial {standing.counted}  {_outcome(trial)}  {standing.beside}  "
             f"{_time_left(standing)}  {layers}"
         )
 
@@ -125,12 +134,12 @@ class LiveTable:
         self._bar = Progress(
             TextColumn("{task.description}"),
             BarColumn(),
-            MofNCompleteColumn(),
+            TextColumn("{task.fields[counted]}"),
             TimeElapsedColumn(),
             TextColumn("{task.fields[left]}"),
             console=console,
         )
-        self._task = self._bar.add_task("trials", total=None, left="")
+        self._task = self._bar.add_task("trials", total=None, counted="", left="")
         self._live = Live(self._drawn(), console=console, refresh_per_second=4)
 
     def note(self, text: str) -> None:
@@ -144,10 +153,12 @@ class LiveTable:
         self._rows = [*self._rows, (trial, layers)][-_ROWS:]
         if standing.best is not None:
             self._best = f"{standing.beside}, trial {standing.best.id}: {standing.layers}"
+        timed = standing.budget is None
         self._bar.update(
             self._task,
-            total=standing.budget,
-            completed=standing.trials,
+            total=standing.limit if timed else standing.budget,
+            completed=standing.seconds if timed else standing.trials,
+            counted=standing.counted,
             left=_time_left(standing),
         )
         self._live.update(self._drawn())

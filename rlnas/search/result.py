@@ -1,13 +1,16 @@
 """What a search came to, read from its run folder; loads no Keras until a model is asked for."""
 
-import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from rlnas.errors import RunError, SpaceError
+from rlnas.objectives import Objective
 from rlnas.search.folder import RunFolder
 from rlnas.search.journal import BRIEF, LONG, RUNNING, Contender, Journal, Trial
 from rlnas.search.progress import best_of
+from rlnas.spaces import space_from_json
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,8 +87,6 @@ class SearchResult:
         Raises:
             RunError: The run has no exported model yet.
         """
-        from rlnas.errors import RunError
-
         path = self.folder / "best" / "model.keras"
         if not path.is_file():
             raise RunError(f"{self.run} has no exported model yet; resume the run")
@@ -157,12 +158,7 @@ def _best(
         chosen = next(trial for trial in trials if trial.id == meta["best_trial"])
     if chosen is None or chosen.metrics is None:
         return None
-    report = folder.best / "report.json"
-    described = chosen.key
-    if report.is_file():
-        stored = json.loads(report.read_text(encoding="utf-8"))
-        described = stored["architecture"] if stored["trial"] == chosen.id else chosen.key
-    brief_accuracy = max(chosen.metrics.val_accuracy)
+    brief_accuracy = Objective(meta["config"]["objective"]["last_epochs"]).accuracy(chosen.metrics)
     return Best(
         trial=chosen.id,
         tokens=chosen.tokens,
@@ -170,8 +166,15 @@ def _best(
         test_accuracy=None if entry is None else entry.test_accuracy,
         params=chosen.metrics.params,
         architecture=folder.best / "architecture.json",
-        layers=described,
+        layers=_layers(chosen, meta["space"]),
     )
+
+
+def _layers(trial: Trial, space: Mapping[str, Any]) -> str:
+    try:
+        return space_from_json(space).architecture(trial.tokens).describe()
+    except SpaceError:  # a space of the user's own
+        return trial.key
 
 
 def _seconds(trials: tuple[Trial, ...], journal: Journal) -> float:

@@ -5,8 +5,8 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
-from rlnas.config import SearchConfig, dump_config, make_config, with_flags
-from rlnas.errors import RunError, StorageError
+from rlnas.config import SearchConfig, make_config, with_flags
+from rlnas.errors import RunError
 from rlnas.search.export import copy_export
 from rlnas.search.folder import RunFolder
 from rlnas.search.journal import LONG, RUNNING, Journal
@@ -33,20 +33,24 @@ def resume_run(folder: RunFolder, flags: Flags, progress: SearchProgress) -> Sea
     """
     with closing(folder.open()) as journal:
         meta = journal.meta()
-        config = _changed(folder, flags)
+        config = _changed(meta, flags)
         _refuse_objects(folder, meta)
         grown = config.budget.model_dump(mode="json") != meta["config"]["budget"]
         goes_on = grown and _has_budget(config, journal)
         if meta["status"] == DONE and not goes_on:
+            if grown:
+                progress.note("this budget is spent already: the first limit reached ends a search")
             progress.close()
             return read_result(folder)
     check_config(folder, meta, config)
 
     def change(journal: Journal) -> None:
-        _store(folder, journal, config)
+        values = {"config": config.model_dump(mode="json")}
         if goes_on:
-            journal.set_meta({"status": SEARCHING})
-            journal.drop_contenders(LONG)
+            journal.drop_contenders(LONG, {**values, "status": SEARCHING})
+        else:
+            journal.set_meta(values)
+        folder.write_config(config)
 
     return _search(folder, config, meta, progress).reopen(folder.name, change)
 
@@ -67,7 +71,7 @@ def retrain_run(folder: RunFolder, flags: Flags, progress: SearchProgress) -> Se
     """
     with closing(folder.open()) as journal:
         meta = journal.meta()
-    config = _changed(folder, flags)
+    config = _changed(meta, flags)
     _refuse_objects(folder, meta)
     check_config(folder, meta, config)
     if meta["status"] == SEARCHING:
@@ -76,9 +80,9 @@ def retrain_run(folder: RunFolder, flags: Flags, progress: SearchProgress) -> Se
         )
 
     def change(journal: Journal) -> None:
-        _store(folder, journal, config)
-        journal.drop_contenders(LONG)
-        journal.set_meta({"status": RETRAINING})
+        values = {"config": config.model_dump(mode="json"), "status": RETRAINING}
+        journal.drop_contenders(LONG, values)
+        folder.write_config(config)
 
     return _search(folder, config, meta, progress).reopen(folder.name, change)
 
@@ -97,27 +101,16 @@ def export_run(folder: RunFolder, target: Path) -> list[str]:
     return copy_export(folder.best, target)
 
 
-def _changed(folder: RunFolder, flags: Flags) -> SearchConfig:
-    config = folder.read_config()
-    return make_config(with_flags(config.model_dump(), flags))
+def _changed(meta: Mapping[str, Any], flags: Flags) -> SearchConfig:
+    return make_config(with_flags(meta["config"], flags))
 
 
 def _has_budget(config: SearchConfig, journal: Journal) -> bool:
     ended = sum(trial.state != RUNNING for trial in journal.trials())
     state = journal.state()
     seconds = state["counters"]["seconds"] if state else 0.0
-    limit = config.budget.time_limit
-    return ended < config.budget.trials and (limit is None or seconds < limit)
-
-
-def _store(folder: RunFolder, journal: Journal, config: SearchConfig) -> None:
-    try:
-        folder.config.write_text(dump_config(config, comments=True), encoding="utf-8")
-    except OSError as error:
-        raise StorageError(
-            f"cannot write {folder.config}: {error.strerror or error}; mend its permissions"
-        ) from error
-    journal.set_meta({"config": config.model_dump(mode="json")})
+    most, limit = config.budget.most_trials, config.budget.time_limit
+    return (most is None or ended < most) and (limit is None or seconds < limit)
 
 
 def _refuse_objects(folder: RunFolder, meta: Mapping[str, Any]) -> None:

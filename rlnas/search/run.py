@@ -4,7 +4,7 @@ import re
 import signal
 import threading
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +13,11 @@ from rlnas.children.datasets import load_data
 from rlnas.children.runtime import prepare
 from rlnas.config import SearchConfig, default_root, make_config, with_flags
 from rlnas.controllers import make_controller
-from rlnas.errors import ConfigError, InterruptedRunError, RunError, unknown_name
+from rlnas.errors import ConfigError, InterruptedRunError, RlnasError, RunError, unknown_name
 from rlnas.evaluation import InlineExecutor
 from rlnas.evaluation.training import UserFunction
 from rlnas.search.contenders import Contenders
-from rlnas.search.folder import RunFolder, free_name
+from rlnas.search.folder import RunFolder, create_next
 from rlnas.search.journal import LONG, Journal
 from rlnas.search.loop import SearchLoop
 from rlnas.search.progress import SearchProgress, Silence
@@ -92,8 +92,8 @@ class Search:
             StorageError: The disk refused; all that was committed stays.
             InterruptedRunError: The user stopped the run; it was saved.
         """
-        folder = RunFolder(self.root, self.config.name or self._free_name())
-        with closing(folder.create(self.config, self._meta())) as journal, folder.writing():
+        folder, journal = self._begin()
+        with closing(journal), folder.writing():
             return self._go(folder, journal)
 
     def resume(self, name: str) -> SearchResult:
@@ -135,6 +135,8 @@ class Search:
                 if journal.meta()["status"] == RETRAINING:
                     self._retrain(folder, journal, stack, recorder)
         except KeyboardInterrupt:
+            with suppress(RlnasError):  # on a full disk it counts as a death
+                journal.log_stop()
             line = folder.resume_line(python=bool(self._own))
             raise InterruptedRunError(
                 f"stopped, everything is saved; continue with: {line}"
@@ -174,14 +176,17 @@ class Search:
         recorder.export_final(trial, contenders.model(kept))
         journal.set_meta({"status": DONE, "best_trial": trial.id})
 
-    def _free_name(self) -> str:
+    def _begin(self) -> tuple[RunFolder, Journal]:
+        if self.config.name is not None:
+            folder = RunFolder(self.root, self.config.name)
+            return folder, folder.create(self.config, self._meta())
         plain = re.sub(r"[^A-Za-z0-9_-]+", "-", Path(self._setup.data.name).stem).strip("-_")
-        return free_name(self.root, f"{plain[:60] or 'data'}-{self.config.controller.name}")
+        stem = f"{plain[:60] or 'data'}-{self.config.controller.name}"
+        return create_next(self.root, stem, self.config, self._meta())
 
     def _meta(self) -> dict[str, Any]:
         return {
             "status": SEARCHING,
-            "config": self.config.model_dump(mode="json"),
             "space": self._setup.space.to_json(),
             "space_fingerprint": fingerprint(self._setup.space),
             "data": {
