@@ -32,8 +32,8 @@ _HOME = {
     "ImageSpace": "rlnas.spaces",
     "Lines": "rlnas.search.progress",
     "Metrics": "rlnas.objectives",
-    "NASEnv": "envs",
-    "NASVectorEnv": "envs",
+    "NASEnv": "rlnas.search.own_envs",
+    "NASVectorEnv": "rlnas.search.own_envs",
     "Objective": "rlnas.objectives",
     "RlnasError": "rlnas.errors",
     "Search": "rlnas.search.run",
@@ -66,8 +66,6 @@ __all__ = [
 def __getattr__(name: str) -> Any:
     if name not in _HOME:
         raise AttributeError(f"module 'rlnas' has no attribute {name!r}")
-    if _HOME[name] == "envs":
-        return getattr(_own_envs(), name)
     return getattr(import_module(_HOME[name]), name)
 
 
@@ -75,25 +73,10 @@ def __dir__() -> list[str]:
     return sorted(__all__)
 
 
-def _own_envs() -> Any:
-    """Return the package ``envs`` of rlnas.
-
-    Raises:
-        UsageError: Another package of that name comes first on the path.
-    """
-    envs = import_module("envs")
-    if getattr(envs, "BELONGS_TO", None) != "rlnas":
-        from rlnas.errors import UsageError
-
-        raise UsageError(
-            f"the package envs at {getattr(envs, '__path__', ['?'])[0]} is not that of rlnas; "
-            "remove it, or put rlnas before it on the path"
-        )
-    return envs
-
-
 def _make_env(**options: Any) -> Any:
-    return _own_envs().NASEnv(**options)
+    from rlnas.search.own_envs import NASEnv
+
+    return NASEnv(**options)
 
 
 gymnasium.register("rlnas/NAS-v0", entry_point=_make_env)

@@ -1,3 +1,6 @@
+import os
+import subprocess
+import sys
 import warnings
 
 import gymnasium
@@ -6,7 +9,6 @@ import pytest
 from gymnasium.utils.env_checker import check_env
 from gymnasium.vector import AutoresetMode
 
-import rlnas
 from envs import NASEnv, NASVectorEnv
 from rlnas.config import RecipeConfig
 from rlnas.errors import UsageError
@@ -252,9 +254,28 @@ def test_jobs_of_the_caller_carry_seed_and_recipe():
     assert evaluator.seen == [((*CONV, STOP), 9, 123)]
 
 
-def test_foreign_envs_package_gives_one_sentence(monkeypatch):
-    monkeypatch.delattr("envs.BELONGS_TO")
-    with pytest.raises(UsageError, match="is not that of rlnas; remove it"):
-        gymnasium.make("rlnas/NAS-v0")
-    with pytest.raises(UsageError, match="is not that of rlnas"):
-        _ = rlnas.NASEnv
+FOREIGN = {
+    "environment": "import gymnasium, rlnas; gymnasium.make('rlnas/NAS-v0')",
+    "library": "import rlnas; rlnas.Search()",
+    "class": "import rlnas; rlnas.NASEnv",
+    "command": "import sys; from rlnas.cli import main; sys.exit(main(['search']))",
+}
+
+
+@pytest.mark.parametrize("code", FOREIGN.values(), ids=FOREIGN)
+def test_foreign_envs_package_gives_one_sentence(code, tmp_path, root):
+    (tmp_path / "envs").mkdir()
+    (tmp_path / "envs" / "__init__.py").write_text("class Maze: ...\n", "utf-8")
+    path = os.pathsep.join([str(tmp_path), str(root)])
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        env=os.environ | {"PYTHONPATH": path},
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    last = done.stderr.splitlines()[-1]
+    assert f"{tmp_path / 'envs' / '__init__.py'} is not that of rlnas; start from" in last
+    if "main" in code:
+        assert (done.returncode, len(done.stderr.splitlines())) == (2, 1)

@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 
-from envs import NASVectorEnv
 from rlnas.controllers import Action, Controller, Trajectory
 from rlnas.errors import NoValidChildError
 from rlnas.evaluation import CachedExecutor, Executor, Job, Outcome, Result, child_seed
@@ -15,6 +14,7 @@ from rlnas.objectives import Failure
 from rlnas.search.folder import RunFolder
 from rlnas.search.journal import BRIEF, DONE, FAILED, RUNNING, Journal, Trial
 from rlnas.search.monitor.policy import policy_table
+from rlnas.search.own_envs import NASVectorEnv
 from rlnas.search.progress import SearchProgress, Standing, best_of
 from rlnas.search.setup import Setup
 from rlnas.spaces import Architecture
