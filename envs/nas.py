@@ -25,7 +25,8 @@ class NASEnv(gymnasium.Env[Observation, np.int64]):
 
     Args:
         space: The grammar; by default image chains for the data.
-        evaluator: Trains the child; by default real training on the data, in this process.
+        evaluator: Trains the child; by default real training on the data, in this process,
+            with as many threads as there are cores.
         recipe: How the child is trained.
         objective: How its metrics become the reward.
         failure_reward: Paid for an illegal token or a failed child.
@@ -124,6 +125,8 @@ class NASEnv(gymnasium.Env[Observation, np.int64]):
 
     def _default_evaluator(self) -> Evaluator:
         from rlnas.children.datasets import load_data
+        from rlnas.children.runtime import prepare
         from rlnas.evaluation.training import TrainingEvaluator
 
+        prepare(None)  # or the same child would not always train alike
         return TrainingEvaluator(load_data(None, self._dataset, self._run_seed))

@@ -78,8 +78,12 @@ class NASVectorEnv(gymnasium.vector.VectorEnv[Array, Array, Array]):
     def reset(
         self, *, seed: int | list[int | None] | None = None, options: dict[str, Any] | None = None
     ) -> tuple[Array, dict[str, Any]]:
-        """Begin W new architectures; return observations int64[W, T] and info."""
+        """Begin W new architectures; return observations int64[W, T] and info.
+
+        Children of the old ones that were not trained yet never are.
+        """
         super().reset(seed=seed if isinstance(seed, int) else None, options=options)
+        self._executor.cancel()
         self._forget()
         observations, _, _, _, info = self._turn(range(self.num_envs))
         return observations, info
@@ -93,11 +97,15 @@ class NASVectorEnv(gymnasium.vector.VectorEnv[Array, Array, Array]):
                 last action.
 
         Raises:
-            UsageError: An episode is unknown or its child is still under way.
+            UsageError: An episode is unknown, stands there twice, or was not returned since
+                its last action; nothing was written then.
         """
-        for action, env_id in zip(actions, env_ids, strict=True):
-            self._check_idle(int(env_id))
-            self._write(int(env_id), int(action))
+        pairs = [(int(env_id), int(a)) for env_id, a in zip(env_ids, actions, strict=True)]
+        for place, (env_id, _) in enumerate(pairs):
+            self._check_open(env_id, pairs[:place])
+        for env_id, action in pairs:
+            self._open.discard(env_id)
+            self._write(env_id, action)
 
     def recv(self) -> Turn:
         """Return all episodes that are ready for their next action; wait for at least one.
@@ -110,9 +118,7 @@ class NASVectorEnv(gymnasium.vector.VectorEnv[Array, Array, Array]):
             if not results:
                 raise UsageError("recv() has nothing to wait for; call send() first")
             for result in results:
-                env_id = self._waiting.pop(result.job.id, None)
-                if env_id is not None:  # else its episode was reset meanwhile
-                    self._finish(env_id, result)
+                self._finish(self._waiting.pop(result.job.id), result)
         env_ids = sorted(self._ready)
         self._ready.clear()
         return self._turn(env_ids)
@@ -141,12 +147,17 @@ class NASVectorEnv(gymnasium.vector.VectorEnv[Array, Array, Array]):
         self._illegal: list[str | None] = [None] * self.num_envs
         self._ready: set[int] = set()
         self._waiting: dict[int, int] = {}  # job id to episode
+        self._open: set[int] = set()  # episodes returned since their last action
 
-    def _check_idle(self, env_id: int) -> None:
+    def _check_open(self, env_id: int, others: list[tuple[int, int]]) -> None:
         if not 0 <= env_id < self.num_envs:
             raise UsageError(f"unknown env_id {env_id}: expected 0..{self.num_envs - 1}")
         if env_id in self._waiting.values():
             raise UsageError(f"the child of episode {env_id} is under way; call recv() first")
+        if env_id not in self._open:
+            raise UsageError(f"episode {env_id} waits for reset() or recv() before its next action")
+        if any(env_id == other for other, _ in others):
+            raise UsageError(f"episode {env_id} got two actions at once; send one at a time")
 
     def _write(self, env_id: int, token: int) -> None:
         self._rewards[env_id], self._results[env_id], self._illegal[env_id] = 0.0, None, None
@@ -182,6 +193,7 @@ class NASVectorEnv(gymnasium.vector.VectorEnv[Array, Array, Array]):
 
     def _turn(self, env_ids: Sequence[int]) -> Turn:
         chosen = list(env_ids)
+        self._open.update(chosen)
         results = np.empty(len(chosen), dtype=object)
         results[:] = [self._results[env_id] for env_id in chosen]
         illegal = np.empty(len(chosen), dtype=object)

@@ -187,6 +187,14 @@ def test_dropout_takes_any_shape_and_costs_nothing():
         assert layer_cost(Dropout(0.5), shape) == (shape, Cost())
 
 
+@pytest.mark.parametrize(
+    ("rate", "text"),
+    [(0.0, "0"), (0.5, "0.5"), (0.1234567, "0.1234567"), (0.1234568, "0.1234568")],
+)
+def test_no_two_rates_look_alike(rate, text):
+    assert describe(Dropout(rate)) == f"dropout {text}"
+
+
 def test_phrases_tell_all_fields():
     phrases = [describe(layer) for layer in LAYERS]
     assert phrases == [

@@ -253,6 +253,24 @@ def test_sampled_reduces_training_and_validation_only():
     assert part.x_test is data.x_test
 
 
+@pytest.mark.parametrize("n", [3, 5, 20])
+def test_sampled_holds_every_class_be_it_ever_so_rare(n):
+    x, y = np.zeros((1000, 2, 2), np.uint8), np.repeat([0, 1, 2], [960, 20, 20])
+    x.reshape(1000, -1)[:, :2] = np.stack(np.divmod(np.arange(1000), 250), axis=1)
+    for seed in range(5):
+        part = load_data((x, y), CONFIG, 0).sampled(n, seed)
+        for examples, labels in ((part.x_train, part.y_train), (part.x_val, part.y_val)):
+            assert len(labels) == len(np.unique(examples, axis=0)) == n
+            assert np.unique(labels).tolist() == [0, 1, 2]
+
+
+@pytest.mark.parametrize("reach", [(0.98, 1.02), (1.5, 0.9)])
+def test_outliers_of_one_part_are_no_other_scale(reach):
+    y = np.arange(20) % 2
+    x, x_test = (np.linspace(0, most, 80, dtype=np.float32).reshape(20, 2, 2) for most in reach)
+    assert load_data((x, y, x_test, y), CONFIG, 0).x_test.max() == x_test.max()
+
+
 def test_sampled_keeps_a_small_validation_part_whole():
     data = load_data(arrays(20), CONFIG, 0)
     part = data.sampled(12, 0)

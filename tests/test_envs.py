@@ -65,6 +65,16 @@ def test_made_without_arguments_it_means_digits_and_the_default_space():
     assert env.space.to_json() == ImageSpace((8, 8, 1), 10).to_json()
 
 
+def test_default_training_is_made_repeatable_before_it_begins(monkeypatch):
+    prepared = []
+    monkeypatch.setattr("rlnas.children.runtime.prepare", prepared.append)
+    env = NASEnv(SPACE, recipe=RecipeConfig(epochs=1))
+    assert prepared == []
+    _, reward, _, _, info = walk(env, np.random.default_rng(3))
+    assert prepared == [None]
+    assert 0 < reward == info["metrics"]["val_accuracy"][-1]
+
+
 def test_spaces_are_those_of_the_design():
     env = NASEnv(SPACE, Counting())
     assert env.action_space == gymnasium.spaces.Discrete(9)
@@ -211,6 +221,46 @@ def test_action_for_an_episode_under_way_is_refused():
             env.recv()
     with pytest.raises(UsageError, match="under way"):
         env.send([0], [0])
+
+
+def test_second_action_before_recv_is_refused_and_the_first_kept():
+    env = vector(Counting(), num_envs=2, failure_reward=-1.0)
+    with pytest.raises(UsageError, match="episode 0 waits for reset"):
+        env.send([0], [0])
+    env.reset(seed=0)
+    env.send([99], [0])
+    with pytest.raises(UsageError, match="episode 0 waits for reset"):
+        env.send([0, 0], [1, 0])
+    _, rewards, ended, _, info = env.recv()
+    assert (info["env_id"].tolist(), rewards.tolist(), ended.tolist()) == ([0], [-1.0], [True])
+    assert "token 99" in info["illegal"][0]
+
+
+def test_two_actions_at_once_for_one_episode_are_refused():
+    env = vector(Counting())
+    env.reset(seed=0)
+    with pytest.raises(UsageError, match="episode 1 got two actions at once"):
+        env.send([0, 0], [1, 1])
+    env.send([0], [1])
+
+
+@pytest.mark.parametrize("known", [{}, {KEY: Metrics(val_accuracy=(0.7,))}], ids=["new", "known"])
+def test_reset_drops_children_that_nobody_waits_for(known):
+    evaluator = Counting()
+    env = NASVectorEnv(SPACE, CachedExecutor(InlineExecutor(evaluator), known.get), 2)
+    env.reset(seed=0)
+    for token in [*CONV, STOP]:
+        env.send([token], [0])
+        if token != STOP:
+            env.recv()
+    env.reset(seed=0)
+    env.send([99], [1])
+    assert env.recv()[4]["env_id"].tolist() == [1]
+    env.send([0], [0])
+    env.recv()
+    with pytest.raises(UsageError, match="nothing to wait for"):
+        env.recv()
+    assert evaluator.seen == []
 
 
 def test_recv_without_send_is_refused():

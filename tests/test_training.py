@@ -2,7 +2,10 @@
 
 import re
 import resource
+import subprocess
+import sys
 from pathlib import Path
+from unittest.mock import Mock
 
 import h5py
 import numpy as np
@@ -116,9 +119,24 @@ def test_child_that_cannot_be_built_is_a_failure():
     assert "\n" not in outcome.reason
 
 
-def test_threads_default_to_the_cores():
-    assert prepare(None) == available_cores() >= 1
-    assert prepare(3) == 3
+@pytest.mark.parametrize(
+    ("steps", "expected"),
+    [
+        ("prepare(None)", available_cores()),
+        ("prepare(3); compute(); prepare(None)", 3),
+        ("compute(); prepare(3)", available_cores()),
+    ],
+)
+def test_threads_are_those_that_are_really_used(steps, expected):
+    if keras.backend.backend() != "tensorflow":
+        pytest.skip("only TensorFlow keeps its threads")
+    *before, last = steps.split("; ")
+    code = (
+        "from rlnas.children.backend import keras; from rlnas.children.runtime import prepare\n"
+        f"compute = lambda: keras.ops.ones(3) + 1\n{'; '.join(before)}\nprint({last})"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert int(done.stdout) == expected
 
 
 # --- the weights ---
@@ -139,6 +157,12 @@ def test_folder_that_cannot_be_written_is_named(trained, tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(StorageError, match=f"cannot write the weights to {tmp_path}/file/1: Not"):
         save_weights(trained[2], tmp_path / "file" / "1" / WEIGHTS)
+
+
+def test_weights_need_no_other_folder_than_their_own(trained, tmp_path, monkeypatch):
+    monkeypatch.setattr("tempfile.TemporaryDirectory", Mock(side_effect=OSError("no space")))
+    save_weights(trained[2], tmp_path / WEIGHTS)
+    assert [path.name for path in tmp_path.iterdir()] == [WEIGHTS]
 
 
 def test_full_disk_ends_neither_in_a_crash_nor_in_half_a_file(trained, tmp_path):

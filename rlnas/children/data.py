@@ -102,11 +102,14 @@ def sealed(data: Data) -> Data:
 
 
 def _part(y: Labels, n: int, seed: int) -> Labels:
-    """Return the indices of n examples with the classes in proportion, or of all."""
+    """Return the indices of n examples, or of all: classes in proportion, at least one of each."""
     from sklearn.utils import resample
 
     everything = np.arange(len(y))
     if n >= len(y):
         return everything
     part: Labels = resample(everything, replace=False, n_samples=n, stratify=y, random_state=seed)
+    for rare in np.setdiff1d(y, y[part]):  # its share of n was less than one example
+        commonest = np.bincount(y[part]).argmax()
+        part[np.flatnonzero(y[part] == commonest)[-1]] = np.flatnonzero(y == rare)[0]
     return part

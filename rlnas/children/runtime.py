@@ -2,6 +2,7 @@
 
 import logging
 import os
+from contextlib import suppress
 
 from rlnas.children.backend import keras
 
@@ -15,10 +16,13 @@ def prepare(threads: int | None) -> int:
 
     Args:
         threads: Threads of one operation; None for as many as there are cores.
+
+    Returns:
+        The threads that are really used, with TensorFlow; else those that were asked for.
     """
     count = threads or available_cores()
     if keras.backend.backend() == "tensorflow":
-        _prepare_tensorflow(count)
+        return _prepare_tensorflow(count)
     return count
 
 
@@ -29,15 +33,15 @@ def available_cores() -> int:
     return os.cpu_count() or 1
 
 
-def _prepare_tensorflow(threads: int) -> None:
+def _prepare_tensorflow(threads: int) -> int:
     import tensorflow as tf
 
     logging.getLogger("tensorflow").setLevel(logging.ERROR)  # each child is traced anew, rightly
     tf.config.experimental.enable_op_determinism()
-    try:
+    with suppress(RuntimeError):  # TensorFlow has run in this process and keeps what it has
         tf.config.threading.set_intra_op_parallelism_threads(threads)
         tf.config.threading.set_inter_op_parallelism_threads(threads)
         for gpu in tf.config.list_physical_devices("GPU"):
             tf.config.experimental.set_memory_growth(gpu, True)
-    except RuntimeError:
-        return  # TensorFlow has run in this process and keeps what it has
+    count: int = tf.config.threading.get_intra_op_parallelism_threads()
+    return count or available_cores()  # 0 is TensorFlow's word for all cores

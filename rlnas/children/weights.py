@@ -1,6 +1,5 @@
 """Writing models and their weights without what training added to them."""
 
-import tempfile
 import zipfile
 from contextlib import suppress
 from pathlib import Path
@@ -31,24 +30,20 @@ def save_weights(model: keras.Model, path: Path) -> None:
     Raises:
         StorageError: The disk refused.
     """
-    new = path.with_name(f"{path.name}.new")
+    new, archive = path.with_name(f"{path.name}.new"), path.with_name(f"{path.name}.keras")
     try:
-        content = _content(model)
         path.parent.mkdir(parents=True, exist_ok=True)
+        plain_model(model).save(archive)
+        with zipfile.ZipFile(archive) as parts:
+            content = parts.read("model.weights.h5")
+        archive.unlink()
         new.write_bytes(content)
         new.replace(path)
     except OSError as error:
-        with suppress(OSError):
-            new.unlink(missing_ok=True)
+        for unfinished in (new, archive):
+            with suppress(OSError):
+                unfinished.unlink(missing_ok=True)
         raise StorageError(
             f"cannot write the weights to {path.parent}: {error.strerror or error}; make room or "
             "mend its permissions"
         ) from error
-
-
-def _content(model: keras.Model) -> bytes:
-    with tempfile.TemporaryDirectory() as folder:
-        archive = Path(folder) / "model.keras"
-        plain_model(model).save(archive)
-        with zipfile.ZipFile(archive) as parts:
-            return parts.read("model.weights.h5")

@@ -79,7 +79,8 @@ class PolicyNetwork:
         Args:
             batch: ``entry`` int32[B, T], what was read at each step; ``action``
                 int32[B, T], what was chosen; ``mask`` int8[B, T, V]; ``weight``
-                float32[B, T]; ``advantage`` float32[B].
+                float32[B, T]; ``advantage`` float32[B]; ``temperature`` float32[B],
+                by which the logits were divided when the tokens were drawn.
 
         Returns:
             ``policy_loss``, ``entropy`` (nats per decision) and ``gradient_norm`` (before
@@ -167,7 +168,7 @@ class _SequenceModel(keras.Model):  # type: ignore[misc]
         sample_weight: Tensor | None = None,
         training: bool = True,
     ) -> Tensor:
-        log_p_t = masked_log_softmax(y_pred, y["mask"])
+        log_p_t = masked_log_softmax(y_pred / y["temperature"][:, None, None], y["mask"])
         entropy_t = policy_entropy(log_p_t)
         loss = policy_gradient_loss(log_p_t, y["action"], y["advantage"], y["weight"])
         bonus = entropy_bonus(entropy_t, y["weight"])

@@ -37,8 +37,8 @@ class ReinforceController:
 
     Escape: a policy that has grown sure of itself proposes what is known already. Each
     consecutive repeat handed to `learn` raises the temperature of sampling; the first new
-    architecture brings it back to 1. `probabilities` and all log-probabilities are those of
-    the distribution that is really sampled from.
+    architecture brings it back to 1. `probabilities`, all log-probabilities and the policy
+    gradient are those of the distribution that is really sampled from.
 
     Args:
         space: The grammar.
@@ -58,7 +58,8 @@ class ReinforceController:
         self._network = PolicyNetwork(self._vocabulary.size, settings, self._rng)
         self._baseline = Baseline(settings.baseline_decay)
         self._temperature = 1.0
-        self._batch: list[tuple[tuple[int, ...], float]] = []  # tokens, advantage
+        self._batch: list[tuple[tuple[int, ...], float, float]] = []
+        """Tokens, advantage, and the temperature that stood when they were handed in."""
         self._keep_weights()
 
     def act(self, observation: Array, mask: Array) -> Action:
@@ -83,9 +84,10 @@ class ReinforceController:
             (nats per decision) and ``advantage`` (mean of the batch, in units of reward).
         """
         figures: dict[str, float] = {}
+        sampled_at = self._temperature
         for trajectory in trajectories:
             self._heat(trajectory.repeated)
-            if self._take(trajectory) and len(self._batch) >= self._settings.batch_size:
+            if self._take(trajectory, sampled_at) and len(self._batch) >= self._settings.batch_size:
                 figures = self._update()
         figures |= {"baseline": self._baseline.value, "temperature": self._temperature}
         return {f"controller/{name}": value for name, value in figures.items()}
@@ -98,7 +100,7 @@ class ReinforceController:
             "network": self._network.state(),
             "baseline": self._baseline.state(),
             "temperature": self._temperature,
-            "batch": [[list(tokens), advantage] for tokens, advantage in self._batch],
+            "batch": [[list(tokens), *numbers] for tokens, *numbers in self._batch],
         }
 
     def load(self, state: State) -> None:
@@ -112,7 +114,10 @@ class ReinforceController:
         self._rng.bit_generator.state = state["generator"]
         self._baseline.load(state["baseline"])
         self._temperature = float(state["temperature"])
-        self._batch = [(tuple(tokens), float(advantage)) for tokens, advantage in state["batch"]]
+        self._batch = [
+            (tuple(tokens), float(advantage), float(temperature))
+            for tokens, advantage, temperature in state["batch"]
+        ]
         self._keep_weights()
 
     def save_weights(self, path: Path) -> None:
@@ -158,11 +163,11 @@ class ReinforceController:
         hotter = min(self._temperature * self._settings.heating, _HOTTEST)
         self._temperature = hotter if repeated else 1.0
 
-    def _take(self, trajectory: Trajectory) -> bool:
+    def _take(self, trajectory: Trajectory, sampled_at: float) -> bool:
         """Put a trajectory into the batch; return whether there is anything to learn from it."""
         advantage = self._advantage(trajectory)
         if advantage is not None:
-            self._batch.append((trajectory.tokens, advantage))
+            self._batch.append((trajectory.tokens, advantage, sampled_at))
         return advantage is not None
 
     def _advantage(self, trajectory: Trajectory) -> float | None:
@@ -173,7 +178,7 @@ class ReinforceController:
         return self._baseline.advantage(trajectory.reward)
 
     def _update(self) -> dict[str, float]:
-        advantages = np.array([advantage for _, advantage in self._batch])
+        advantages = np.array([advantage for _, advantage, _ in self._batch])
         figures = self._network.update(self._arrays(self._scaled(advantages)))
         self._batch.clear()
         self._keep_weights()
@@ -193,8 +198,9 @@ class ReinforceController:
             "mask": np.zeros((*steps, self._vocabulary.size), dtype=np.int8),
             "weight": np.zeros(steps, dtype=np.float32),
             "advantage": advantages.astype(np.float32),
+            "temperature": np.array([each[2] for each in self._batch], dtype=np.float32),
         }
-        for row, (tokens, _) in enumerate(self._batch):
+        for row, (tokens, _, _) in enumerate(self._batch):
             for t in range(len(tokens)):
                 batch["action"][row, t] = self._vocabulary.entry(tokens, t)
                 batch["mask"][row, t] = self._vocabulary.mask(tokens[:t])

@@ -125,8 +125,14 @@ def describe(layer: Layer) -> str:
         case MaxPool() | AveragePool():
             return f"{layer.kind} {layer.size}x{layer.size}"
         case Dropout():
-            return f"dropout {layer.rate:g}"
+            return f"dropout {_exact(layer.rate)}"
         case Dense():
             return f"dense {layer.units} {layer.activation}"
         case _:
             return layer.kind
+
+
+def _exact(rate: float) -> str:
+    """Return a rate so that no two rates look alike, and usual ones are short."""
+    short = f"{rate:g}"
+    return short if float(short) == rate else repr(float(rate))

@@ -89,6 +89,9 @@ class Executor(Protocol):
         list when none is.
         """
 
+    def cancel(self) -> None:
+        """Forget all jobs: none that waits is started, and no result of them comes."""
+
     def close(self) -> None:
         """Free all that the executor holds; jobs under way are dropped."""
 
@@ -113,9 +116,13 @@ class InlineExecutor:
         outcome = self._evaluator.evaluate(job.architecture, job.recipe, job.seed, job.folder)
         return [Result(job, outcome)]
 
-    def close(self) -> None:
+    def cancel(self) -> None:
         """Drop the queue."""
         self._waiting.clear()
+
+    def close(self) -> None:
+        """Drop the queue."""
+        self.cancel()
 
 
 class CachedExecutor:
@@ -146,6 +153,11 @@ class CachedExecutor:
             answered, self._answered = self._answered, []
             return answered
         return self._executor.completed()
+
+    def cancel(self) -> None:
+        """Forget all jobs, also those that were passed on."""
+        self._answered.clear()
+        self._executor.cancel()
 
     def close(self) -> None:
         """Close the other executor too."""

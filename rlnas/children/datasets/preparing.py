@@ -8,6 +8,9 @@ from rlnas.children.datasets.raw import Raw
 from rlnas.config import DataConfig
 from rlnas.errors import DataError
 
+_OUTLIERS = 2
+"""How much further one of two parts may reach on the same scale (chosen)."""
+
 
 def prepare(raw: Raw, config: DataConfig, seed: int) -> Data:
     """Check a data set, split off a validation part and, where there is none, a test part.
@@ -58,7 +61,7 @@ def _examples(raw: Raw) -> tuple[Array, Array | None]:
         )
     if x.dtype != x_test.dtype:
         x, x_test = x.astype(np.float32), x_test.astype(np.float32)
-    if x.dtype != np.uint8 and (_scale(x) == 1) != (_scale(x_test) == 1):
+    if x.dtype != np.uint8 and _other_scale(x, x_test):
         raise DataError(
             f"x_train reaches up to {_largest(x):g} and x_test up to {_largest(x_test):g}; "
             "give both on the same scale"
@@ -113,6 +116,12 @@ def _scale(x: Array) -> float:
     if largest <= 1:
         return 1.0
     return 1 / 255 if 128 <= largest <= 255 else 1 / largest
+
+
+def _other_scale(x: Array, x_test: Array) -> bool:
+    """Tell whether only one part lies within -1..1, and not just because of a few outliers."""
+    smaller, larger = sorted((_largest(x), _largest(x_test)))
+    return smaller <= 1 < larger and larger > _OUTLIERS * smaller
 
 
 def _largest(x: Array) -> float:
