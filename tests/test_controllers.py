@@ -33,14 +33,15 @@ from rlnas.testing import check_controller, small_space
 SPACE = small_space()
 STEM = (0, 0, 0, 0, 0, 0)  # conv 16 1x1 relu
 PLAIN = (*STEM, 8)
-OTHER = (1, 0, 0, 0, 0, 0, 8)  # sepconv 16 3x3 relu
+OTHER = (0, 1, 0, 0, 0, 0, 8)  # conv 64 1x1 relu
+FIRST = (0,)  # a network begins with a convolution; the first real decision is its filters
 
 
 def reinforce(seed=0, space=SPACE, **options):
     return make_controller(space, ControllerConfig(**options), seed)
 
 
-def policy(controller, prefix=(), space=SPACE):
+def policy(controller, prefix=FIRST, space=SPACE):
     observed = observation(prefix, space.max_tokens)
     return controller.probabilities(observed[None], space.mask(prefix)[None])[0]
 
@@ -105,7 +106,7 @@ def test_controller_keeps_the_contract(options, space):
 def test_random_is_uniform_over_what_is_allowed():
     mask = np.array([[1, 0, 1, 1, 0]], dtype=np.int8)
     controller = reinforce(name="random")
-    assert policy(controller).tolist() == (SPACE.mask(()) / SPACE.mask(()).sum()).tolist()
+    assert policy(controller).tolist() == (SPACE.mask(FIRST) / SPACE.mask(FIRST).sum()).tolist()
     counts = np.zeros(5)
     for _ in range(3000):
         counts[controller.act(np.zeros((1, 4), dtype=np.int64), mask).tokens] += 1
@@ -269,7 +270,7 @@ def network(**changed):
     return made
 
 
-def batch():
+def batch(temperature=(1.0, 1.0)):
     _, mask, action, advantage, weight = example()
     wide = np.concatenate([np.zeros((2, 3, 1), dtype=np.int8), mask], axis=-1)
     entry = np.array([[0, 2, 0], [0, 1, 4]], dtype=np.int32)
@@ -279,6 +280,7 @@ def batch():
         "mask": wide,
         "weight": weight,
         "advantage": advantage,
+        "temperature": np.array(temperature, dtype=np.float32),
     }
 
 
@@ -292,23 +294,26 @@ def test_weights_start_uniform_in_the_published_range():
     assert drawn.mean() == pytest.approx(0.0, abs=0.002)
 
 
-def test_step_by_step_is_the_whole_sequence():
+@pytest.mark.parametrize("temperature", [(1.0, 1.0), (1.0, 2.5)], ids=["cold", "heated"])
+def test_step_by_step_is_the_whole_sequence(temperature):
     """The loss the learner computes is that of the logits the actor saw."""
-    policy_network, arrays = network(), batch()
+    policy_network, arrays = network(), batch(temperature)
     weights = policy_network.weights()
     logits = np.zeros((2, 3, 5), dtype=np.float32)
     for row in range(2):
         memory = no_memory(weights)
         for t in range(3):
-            logits[row, t], memory = read(weights, arrays["entry"][row, t], memory)
+            seen, memory = read(weights, arrays["entry"][row, t], memory)
+            logits[row, t] = seen / temperature[row]
     expected = loss_of(
         logits, arrays["mask"], arrays["action"], arrays["advantage"], arrays["weight"]
     )
     assert policy_network.update(arrays)["policy_loss"] == pytest.approx(expected, abs=1e-5)
 
 
-def test_gradient_norm_is_the_slope_of_the_loss_along_the_gradient():
-    policy_network, arrays = network(), batch()
+@pytest.mark.parametrize("temperature", [(1.0, 1.0), (1.0, 2.5)], ids=["cold", "heated"])
+def test_gradient_norm_is_the_slope_of_the_loss_along_the_gradient(temperature):
+    policy_network, arrays = network(), batch(temperature)
     start = policy_network.state()
     norm = policy_network.update(arrays)["gradient_norm"]
     # Adam's first moment starts at 0, so behind one step it is (1 - beta_1) times the gradient.
@@ -448,12 +453,33 @@ def test_repeats_heat_the_sampling_and_a_new_one_cools_it():
         figures = controller.learn([tried(0.5, repeated=True)])
         assert figures["controller/temperature"] == pytest.approx(heating**power)
     hot = policy(controller)
-    allowed = SPACE.mask(()) == 1
+    allowed = SPACE.mask(FIRST) == 1
     expected = cold[allowed] ** heating**-3
     assert hot[allowed] == pytest.approx(expected / expected.sum())
     controller.learn([tried(0.5, repeated=True)] * 200)
     assert policy(controller)[allowed] == pytest.approx(1 / allowed.sum(), abs=1e-4)
     assert controller.learn([tried(0.5)])["controller/temperature"] == 1.0
+    assert (policy(controller) == cold).all()
+
+
+def test_loss_is_that_of_the_probabilities_the_tokens_were_drawn_with():
+    """Also of tokens drawn while heated, and with a half-filled batch that was stored."""
+    controller, fresh = reinforce(batch_size=3), reinforce(batch_size=3, seed=1)
+    controller.learn([tried(0.5), tried(0.5, repeated=True)])  # both of advantage 0, at 1
+    drawn_cold = controller.state()["batch"]
+    tokens, log_probs = propose(controller)
+    fresh.load(controller.state())
+    hot = fresh.learn([Trajectory(tokens, log_probs, 0.9)])
+    assert [temperature for _, _, temperature in drawn_cold] == [1.0, 1.0]
+    # The advantage 0.4 is the only one so far, so it is 1 in its own typical size.
+    assert hot["controller/policy_loss"] == pytest.approx(-1.0 * sum(log_probs) / 3, rel=1e-5)
+
+
+def test_published_settings_never_heat():
+    controller = reinforce(preset="zoph")
+    cold = policy(controller)
+    figures = controller.learn([tried(0.5), *[tried(0.5, repeated=True)] * 3])
+    assert figures["controller/temperature"] == 1.0
     assert (policy(controller) == cold).all()
 
 

@@ -52,7 +52,7 @@ def test_svg_shows_shapes_and_parameters():
     words = texts(draw_svg(ImageSpace((8, 8, 1), 10).reference()))
     norm = 4  # gamma, beta, moving mean and variance of each filter
     convolutions = [9 * 1 * 32 + norm * 32, 9 * 32 * 64 + norm * 64, 9 * 64 * 128 + norm * 128]
-    head = 128 * 10 + 10
+    head = 2 * 2 * 128 * 10 + 10
     assert [word for word in words if word.endswith("parameters")] == [
         f"{count:,} parameters" for count in (*convolutions, head)
     ]

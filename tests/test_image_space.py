@@ -9,7 +9,17 @@ import pytest
 
 from rlnas.children.backend import keras
 from rlnas.children.decoder import decode
-from rlnas.cost import LAYER_TYPES, Conv, Dense, Dropout, MaxPool, layer_cost, network_cost
+from rlnas.cost import (
+    LAYER_TYPES,
+    Conv,
+    Dense,
+    Dropout,
+    Flatten,
+    GlobalPool,
+    MaxPool,
+    layer_cost,
+    network_cost,
+)
 from rlnas.errors import SpaceError
 from rlnas.spaces import (
     ACTIVATIONS,
@@ -44,6 +54,7 @@ FEW = {
     "dense.activation": ("relu",),
 }
 FEWER = FEW | {"conv.filters": (1,), "conv.kernel": (3,), "dropout.rate": (0.5,)}
+CONV = Conv(16, 3, 1, "relu", False)
 SMALL = [
     {"input_shape": (5, 6, 1), "max_flops": 10**6, "max_layers": 4, "choices": FEWER},
     {"input_shape": (5, 6, 1), "max_params": 24, "max_layers": 4, "choices": FEWER},
@@ -75,7 +86,7 @@ def written_by_masks(space, prefix=()):
 
 
 def legal_chains(space, chain=()):
-    """Yield all legal chains of layers, by rules written anew and without masks."""
+    """Yield all legal chains of layers before the head, by rules anew and without masks."""
     every = [
         LAYER_TYPES[kind](*values)
         for kind, names in FIELDS.items()
@@ -94,12 +105,25 @@ def is_legal(space, chain):
     shape = space.input_shape
     for layer in before:
         shape, _ = layer_cost(layer, shape)
-    follows = not_twice(kinds[-2:]) if before else kinds[0] in ("conv", "sepconv")
-    return follows and len(chain) <= space.max_layers and fits(space, chain, last, shape)
+    follows = may_follow(kinds[:-1], last) if before else kinds[0] == "conv"
+    widths = [layer.filters for layer in chain if layer.kind in ("conv", "sepconv")]
+    return (
+        widths == sorted(widths)
+        and follows
+        and len(chain) <= space.max_layers
+        and fits(space, chain, last, shape)
+    )
 
 
-def not_twice(kinds):
-    return not (set(kinds) <= {"maxpool", "avgpool"} or set(kinds) == {"dropout"})
+def may_follow(before, last):
+    if last.kind in ("maxpool", "avgpool"):
+        return [kind for kind in before if kind != "dropout"][-1] not in ("maxpool", "avgpool")
+    if last.kind == "dropout":
+        ends = ("flatten", "globalpool")
+        shown = [kind for kind in before if kind not in ends]
+        places = ("maxpool", "avgpool", "dense", *ends)
+        return before[-1] in places and shown[-1] != "dropout"
+    return True
 
 
 def fits(space, chain, last, shape):
@@ -109,28 +133,45 @@ def fits(space, chain, last, shape):
         sensible = flat and last.units <= shape[0] and len(dense) <= 2
     elif last.kind == "dropout":
         sensible = True
-    elif last.kind == "flatten":
-        sides = zip(shape[:2], space.input_shape, strict=False)
-        sensible = not flat and all(now <= max(2, -(-full // 4)) for now, full in sides)
+    elif last.kind in ("flatten", "globalpool"):
+        sensible = not flat and halved_twice(space, shape)
     else:
-        step = 2 if "pool" in last.kind[3:] and last.kind != "globalpool" else 1
+        step = 2 if "pool" in last.kind[3:] else 1
         step = getattr(last, "stride", step)
         sensible = not flat and (step == 1 or all(-(-side // step) >= 2 for side in shape[:2]))
     if not sensible:
         return False
+    return below_caps(space, chain)
+
+
+def below_caps(space, chain):
     cost = network_cost(chain, space.input_shape, space.classes)
     caps = (space.max_params, space.max_flops, space.max_activations)
     return all(now <= cap for now, cap in zip(astuple(cost), caps, strict=True))
+
+
+def halved_twice(space, shape):
+    sides = zip(shape[:2], space.input_shape, strict=False)
+    return all(now <= max(2, -(-full // 4)) for now, full in sides)
+
+
+def with_head(space, chain):
+    shape = space.input_shape
+    for layer in chain:
+        shape, _ = layer_cost(layer, shape)
+    flattened = (*chain, Flatten())
+    may = len(shape) == 3 and halved_twice(space, shape) and below_caps(space, flattened)
+    return flattened if may else chain
 
 
 @pytest.mark.parametrize("options", SMALL, ids=str)
 def test_masks_allow_exactly_the_legal_networks(options):
     space = few_space(options)
     written = list(written_by_masks(space))
-    chains = [space.architecture(tokens).layers for tokens in written]
-    assert len(set(chains)) == len(chains)
-    assert set(chains) == set(legal_chains(space))
-    assert len(chains) > 5
+    chains = list(legal_chains(space))
+    layers = {space.architecture(tokens).layers for tokens in written}
+    assert layers == {with_head(space, chain) for chain in chains}
+    assert len(set(chains)) == len(chains) == len(written) > 1
 
 
 def walk(space, rng):
@@ -150,7 +191,7 @@ def test_random_networks_keep_every_promise(shape):
         assert cost.params <= 30_000
         assert cost.flops <= space.max_flops
         assert cost.activations <= space.max_activations
-        assert 1 <= len(architecture.layers) <= 7
+        assert 1 <= len(architecture.layers) <= 7 + 1  # the head may flatten
         assert len(architecture.tokens) <= space.max_tokens
         check_shapes(architecture)
 
@@ -236,14 +277,22 @@ def test_fingerprint_tells_spaces_apart(changed):
     assert fingerprint(ImageSpace(**plain)) != fingerprint(ImageSpace(**(plain | changed)))
 
 
+PLAIN = ImageSpace((8, 8, 1), 10).to_json()
+
+
 @pytest.mark.parametrize(
     ("record", "sentence"),
     [
         ({"type": "video"}, "unknown type of space 'video'"),
         ({"type": "image"}, "description of an image space is damaged"),
-        ({"type": "image", "input_shape": [8, 8, 1], "classes": 2, "x": 1}, "is damaged"),
-        ({"type": "image", "input_shape": 8, "classes": 2}, "an image needs the shape"),
+        (PLAIN | {"x": 1}, "description of an image space is damaged: .*'x'"),
+        (PLAIN | {"input_shape": 8}, "an image needs the shape"),
+        *(
+            ({field: value for field, value in PLAIN.items() if field != name}, f"lacks {name}$")
+            for name in sorted(PLAIN.keys() - {"type"})
+        ),
     ],
+    ids=str,
 )
 def test_damaged_description_is_refused(record, sentence):
     with pytest.raises(SpaceError, match=sentence):
@@ -261,6 +310,8 @@ def test_damaged_description_is_refused(record, sentence):
         ({"classes": "ten"}, "got 'ten'"),
         ({"max_layers": 0}, "max_layers must be a whole number, at least 1, got 0"),
         ({"max_layers": True}, "got True"),
+        ({"max_layers": 5, "min_layers": 8}, "min_layers must be at most max_layers, got 8 and 5"),
+        ({"min_layers": 0}, "min_layers must be a whole number, at least 1, got 0"),
         ({"max_params": -5}, "max_params must be a whole number"),
         ({"max_params": 5}, "no network fits below max_params=5"),
         ({"max_flops": 5}, "max_flops=5 and max_activations=10752; raise the caps"),
@@ -275,6 +326,11 @@ def test_damaged_description_is_refused(record, sentence):
 def test_space_that_cannot_be_is_refused(options, sentence):
     with pytest.raises(SpaceError, match=sentence):
         ImageSpace(**({"input_shape": (8, 8, 1), "classes": 10} | options))
+
+
+def test_fewest_layers_are_four_or_all_where_fewer_are_allowed():
+    fewest = [ImageSpace((8, 8, 1), 10, max_layers=most).min_layers for most in (2, 4, 9)]
+    assert fewest == [2, 4, 4]
 
 
 WHOLE = "must be a whole number, at least"
@@ -340,7 +396,39 @@ def test_tokens_and_layers_are_two_ways_to_write_one_thing():
     rng = np.random.default_rng(2)
     for _ in range(30):
         architecture = space.architecture(walk(space, rng))
-        assert space.tokens(architecture.layers) == architecture.tokens
+        assert space.architecture(space.tokens(architecture.layers)).layers == architecture.layers
+
+
+TWICE = (CONV, MaxPool(2), CONV, MaxPool(2))
+
+
+@pytest.mark.parametrize(
+    ("layers", "read"),
+    [
+        (TWICE[:-1], TWICE[:-1]),
+        ((*TWICE, Flatten()), (*TWICE, Flatten())),
+        ((*TWICE, Flatten(), Dense(32, "relu")), (*TWICE, Flatten(), Dense(32, "relu"))),
+        (TWICE, (*TWICE, GlobalPool())),
+    ],
+    ids=["halved once", "halved twice", "flattened before", "to be pooled"],
+)
+def test_stop_flattens_what_was_halved_twice(layers, read):
+    space = ImageSpace((8, 8, 1), 10, min_layers=1)
+    assert space.architecture(space.tokens(layers)).layers == read
+
+
+def test_flattening_of_the_head_takes_no_token():
+    space = ImageSpace((8, 8, 1), 10, min_layers=1)
+    assert space.tokens((*TWICE, Flatten())) == (*space.tokens(TWICE)[:-2], space.tokens(TWICE)[-1])
+
+
+def test_stop_pools_globally_where_flattening_would_break_a_cap():
+    body = [Conv(16, 3, 2, "relu", False), Conv(128, 3, 2, "relu", False)]
+    for max_params, layers in ((30_000, [*body, Flatten()]), (22_000, body)):
+        space = ImageSpace((8, 8, 1), 10, max_params=max_params, max_flops=10**9, min_layers=1)
+        tokens = space.tokens(body if len(layers) == 2 else layers)
+        assert space.architecture(tokens).layers == tuple(layers)
+        assert space.tokens(layers) == tokens
 
 
 def test_layer_that_the_space_cannot_write_is_refused():
@@ -376,7 +464,7 @@ def test_tokens_behind_the_stop_are_refused():
 def test_reference_is_the_plain_network_of_three_convolutions():
     reference = ImageSpace((28, 28, 1), 10).reference()
     assert [layer.kind for layer in reference.layers] == [
-        *("conv", "maxpool", "conv", "maxpool", "conv")
+        *("conv", "maxpool", "conv", "maxpool", "conv", "flatten")
     ]
     assert [x.filters for x in reference.layers if isinstance(x, Conv)] == [32, 64, 128]
 

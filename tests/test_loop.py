@@ -237,4 +237,4 @@ def test_used_up_space_ends_the_search(folder):
     made = make_controller(tiny, config.controller, 0)
     setup = Setup(config, NO_DATA, tiny, threads=1)
     SearchLoop(setup, folder, journal, made, InlineExecutor(Half()), Observer(), Silence()).run()
-    assert 3 <= len(journal.trials()) < 10
+    assert len(journal.trials()) == 2  # with and without batch normalisation

@@ -349,8 +349,8 @@ def test_at_most_a_thousand_rows_by_default(tmp_path, monkeypatch, make_monitor)
 
 def test_hyperparameters_count_the_layers_of_the_reference_child():
     columns = hyperparameters(SPACE.reference())
-    assert (columns["layers"], columns["types/conv"], columns["types/pool"]) == (5, 3, 2)
-    assert (columns["types/batch_norm"], columns["params"]) == (1.0, 94634)
+    assert (columns["layers"], columns["types/conv"], columns["types/pool"]) == (6, 3, 2)
+    assert (columns["types/batch_norm"], columns["params"]) == (1.0, 98474)
 
 
 def test_unwritable_folder_is_one_sentence(tmp_path, make_monitor):

@@ -450,7 +450,7 @@ def test_a_search_that_only_repeats_itself_is_caught():
 
 
 def test_ending_is_that_of_the_last_twenty_new_ones():
-    space = ImageSpace((28, 28, 1), 10, max_layers=1, choices=small_space().choices)
+    space = ImageSpace((28, 28, 1), 10, max_layers=2, choices=small_space().choices)
     rewards = KnownRewards(space, 0)
     seen = []
 

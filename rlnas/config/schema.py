@@ -130,8 +130,12 @@ class SpaceConfig(Record):
         "image", "The kind of space, image (chosen).", flag="--space"
     )
     max_layers: Whole = option(10, "Most layers of a child (chosen).", ge=1, le=100)
-    min_layers: Whole = option(
-        4, "Fewest layers of a child, where more than fewer fit (chosen).", ge=1, le=100
+    min_layers: Whole | None = option(
+        None,
+        "Fewest layers of a child, where more than fewer fit. Default: 4, or --max-layers if that "
+        "is less (chosen).",
+        ge=1,
+        le=100,
     )
     max_params: Count = option(1_000_000, "Most parameters of a child (chosen).")
     max_flops: Count | None = option(
@@ -161,8 +165,8 @@ class ControllerConfig(Record):
     )
     preset: Annotated[str, _known("preset", PRESETS)] = option(
         "default",
-        "Settings of reinforce: zoph (as published by Zoph & Le 2016) or default (learns within "
-        "100 trials, see benchmarks/learning.py).",
+        "Settings of reinforce: zoph (those of Zoph & Le 2016, who also cubed the accuracy: add "
+        "--reward-exponent 3) or default (learns within 100 trials, see benchmarks/learning.py).",
     )
     learning_rate: Number | None = option(
         None,

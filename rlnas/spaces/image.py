@@ -2,13 +2,17 @@
 
 A sequence is read as follows: the type of the first layer, then that type's own
 decisions, then the type of the next layer, and so on until ``stop``. Behind the stop
-comes the head: global average pooling if the data is still an image, then a dense
-layer with one unit per class and softmax.
+comes the head: an image is flattened where it may be, else pooled globally; then a dense
+layer with one unit per class and softmax. Flattening comes first because it learns faster
+(the reference child on Fashion-MNIST, 6 epochs: 0.926 test accuracy flattened, 0.911
+pooled globally); ``globalpool`` can be written.
 
-Besides shapes and caps, five rules keep out what is hardly ever worth a training: a
-network begins with a convolution; no pooling follows a pooling and no dropout a dropout;
-an image is flattened only once it was halved twice; there are at most two dense layers;
-and at least `min_layers` layers, unless nothing more fits.
+Besides shapes and caps, seven rules keep out what is hardly ever worth a training: a
+network begins with a plain convolution; filters never become fewer; no pooling follows a
+pooling; dropout stands only behind poolings, flattening and dense layers, and not twice in
+a row; an image is flattened, or pooled globally by a token, only once it was halved twice;
+there are at most two dense layers; and at least `min_layers` layers, unless nothing more
+fits.
 """
 
 from collections.abc import Mapping, Sequence
@@ -25,8 +29,11 @@ from rlnas.cost import (
     Conv,
     Cost,
     Dense,
+    Flatten,
+    GlobalPool,
     Layer,
     MaxPool,
+    SeparableConv,
     Shape,
     head_cost,
     layer_cost,
@@ -40,9 +47,19 @@ from rlnas.spaces.choices import checked_choices, whole_number
 STOP = "stop"
 
 _CONVOLUTIONS = ("conv", "sepconv")
+_WITH_FILTERS = (Conv, SeparableConv)
 _POOLINGS = ("maxpool", "avgpool")
-_IMAGE_ONLY = (*_CONVOLUTIONS, *_POOLINGS, "flatten", "globalpool")
+_DROPPED_BEHIND = (*_POOLINGS, "flatten", "globalpool", "dense")
+_IMAGE_ENDS = ("flatten", "globalpool")
+_IMAGE_ONLY = (*_CONVOLUTIONS, *_POOLINGS, *_IMAGE_ENDS)
 _TYPE = "layer"
+_FIELDS = {
+    *("input_shape", "classes", "max_layers", "min_layers"),
+    *("max_params", "max_flops", "max_activations", "choices"),
+}
+"""What a description in JSON holds besides the type."""
+_FEWEST = 4
+"""Layers before the head at least, where nothing is said (chosen)."""
 _MOST_DENSE = 2
 """Dense layers before the head, as many as VGG has (Simonyan & Zisserman 2015)."""
 _STRIDE = 50
@@ -71,7 +88,8 @@ class ImageSpace:
         input_shape: ``(height, width, channels)``.
         classes: Number of classes, at least 2.
         max_layers: Most layers before the head.
-        min_layers: Fewest layers before the head, where more than fewer fit (4 is chosen).
+        min_layers: Fewest layers before the head, where more than fewer fit; None for 4
+            (chosen), or `max_layers` if that is less.
         max_params: Cap on the parameters, head included.
         max_flops: Cap on the FLOPs of one example; None for twice those of the
             reference child (chosen).
@@ -80,7 +98,8 @@ class ImageSpace:
         choices: Choices by decision name that replace those of `DEFAULT_CHOICES`.
 
     Raises:
-        SpaceError: A shape, a cap or a choice is wrong, or no network fits below the caps.
+        SpaceError: A shape, a cap or a choice is wrong, `min_layers` is more than
+            `max_layers`, or no network fits below the caps.
     """
 
     name = "image"
@@ -91,7 +110,7 @@ class ImageSpace:
         classes: int,
         *,
         max_layers: int = 10,
-        min_layers: int = 4,
+        min_layers: int | None = None,
         max_params: int = 1_000_000,
         max_flops: int | None = None,
         max_activations: int | None = None,
@@ -102,10 +121,10 @@ class ImageSpace:
         self._flat_size = tuple(max(2, ceil(ceil(size / 2) / 2)) for size in self.input_shape[:2])
         self.classes = whole_number("classes", classes, least=2)
         self.max_layers = whole_number("max_layers", max_layers)
-        self.min_layers = min(whole_number("min_layers", min_layers), self.max_layers)
+        self.min_layers = _fewest_layers(min_layers, self.max_layers)
         self.max_params = whole_number("max_params", max_params)
         self.choices = checked_choices({} if choices is None else choices)
-        self._reference = _reference_layers(self.input_shape, self.choices)
+        self._reference = self._reference_layers()
         cost = network_cost(self._reference, self.input_shape, self.classes)
         flops = 2 * cost.flops if max_flops is None else max_flops
         activations = 3 * cost.activations if max_activations is None else max_activations
@@ -163,10 +182,11 @@ class ImageSpace:
         """Return the tokens that write these layers, stop token included.
 
         Raises:
-            SpaceError: A layer holds a value that is not among the choices.
+            SpaceError: A layer holds a value that is not among the choices, or does not take
+                what comes from the layer before it.
         """
         written: list[int] = []
-        for layer in layers:
+        for layer in self._written(layers):
             written.append(self._index(_TYPE, layer.kind))
             for field in _decided(layer.kind):
                 written.append(self._index(f"{layer.kind}.{field}", getattr(layer, field)))
@@ -176,8 +196,8 @@ class ImageSpace:
         """Return the reference child, which no cap binds.
 
         Three 3x3 convolutions with batch normalisation and 32, 64 and 128 filters, a
-        2x2 max pooling behind the first two: the plain network of many tutorials. Where
-        the choices were changed, each value gives way to the nearest choice.
+        2x2 max pooling behind the first two, then flattened: the plain network of many
+        tutorials. Where the choices were changed, each value gives way to the nearest choice.
         """
         tokens = self.tokens(self._reference)
         return Architecture(tokens, self._reference, self.input_shape, self.classes)
@@ -203,15 +223,31 @@ class ImageSpace:
         Raises:
             SpaceError: A field is missing or wrong.
         """
+        damaged = "the description of an image space is damaged"
         options: dict[str, Any] = {name: record[name] for name in record if name != "type"}
+        if missing := sorted(_FIELDS - options.keys()):
+            raise SpaceError(f"{damaged}: it lacks {', '.join(missing)}")
         try:
             return cls(**options)
         except TypeError as error:
-            raise SpaceError(f"the description of an image space is damaged: {error}") from error
+            raise SpaceError(f"{damaged}: {error}") from error
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Let the space travel to other processes, without its caches."""
         return ImageSpace.from_json, (self.to_json(),)
+
+    def _written(self, layers: Sequence[Layer]) -> tuple[Layer, ...]:
+        """Return the layers that must be written: the stop flattens, or must be kept from it."""
+        if len(layers) > self.min_layers and self._flattening(layers[:-1]) == tuple(layers[-1:]):
+            return tuple(layers[:-1])
+        return (*layers, GlobalPool()) if self._flattening(layers) else tuple(layers)
+
+    def _flattening(self, layers: Sequence[Layer]) -> tuple[Layer, ...]:
+        """Return what the stop adds behind these layers: Flatten where it may be, or nothing."""
+        state = _State(self.input_shape, network_cost((), self.input_shape, self.classes))
+        for layer in layers:
+            state = self._longer(state, layer)
+        return self._head(state)
 
     def _index(self, decision: str, value: Any) -> int:
         choices = self._by_name[decision].choices
@@ -234,7 +270,7 @@ class ImageSpace:
         choice = decision.choices[token]
         if before.kind is None:
             if choice == STOP:
-                return replace(before, stopped=True)
+                return replace(before, stopped=True, layers=before.layers + self._head(before))
             state = replace(before, kind=choice, chosen=())
         else:
             state = replace(before, chosen=(*before.chosen, choice))
@@ -243,11 +279,21 @@ class ImageSpace:
     def _with_finished_layer(self, state: _State) -> _State:
         if state.kind is None or len(state.chosen) < len(_decided(state.kind)):
             return state
-        layer = LAYER_TYPES[state.kind](*state.chosen)
+        return self._longer(state, LAYER_TYPES[state.kind](*state.chosen))
+
+    def _longer(self, state: _State, layer: Layer) -> _State:
         shape, cost = layer_cost(layer, state.shape)
         body = state.cost - head_cost(state.shape, self.classes)
         total = body + cost + head_cost(shape, self.classes)
         return _State(shape, total, (*state.layers, layer))
+
+    def _head(self, state: _State) -> tuple[Layer, ...]:
+        """Return what the stop adds to a network: Flatten where it may be written, or nothing."""
+        may = self._halved_twice(state.shape) and self._completable("flatten", (), state)
+        return (Flatten(),) if may else ()
+
+    def _halved_twice(self, shape: Shape) -> bool:
+        return all(now <= small for now, small in zip(shape, self._flat_size, strict=False))
 
     def _compute_mask(self, prefix: tuple[int, ...]) -> Mask:
         mask = np.zeros(self._width, dtype=np.int8)
@@ -267,12 +313,9 @@ class ImageSpace:
             return self._completable(state.kind, (*state.chosen, choice), state)
         if len(state.layers) == self.max_layers or not _may_follow(str(choice), state.layers):
             return False
-        if choice == "flatten" and not self._halved_twice(state.shape):
+        if choice in _IMAGE_ENDS and not self._halved_twice(state.shape):
             return False
         return self._completable(str(choice), (), state)
-
-    def _halved_twice(self, shape: Shape) -> bool:
-        return all(now <= small for now, small in zip(shape, self._flat_size, strict=False))
 
     def _completable(self, kind: str, chosen: tuple[Any, ...], state: _State) -> bool:
         """Tell whether this layer can be finished and stopped behind without breaking a cap.
@@ -284,31 +327,37 @@ class ImageSpace:
             return False
         options = [*chosen]
         for field in _decided(kind)[len(chosen) :]:
-            cheapest = self._cheapest(f"{kind}.{field}", field, state.shape)
+            cheapest = self._cheapest(f"{kind}.{field}", field, state)
             if cheapest is None:
                 return False
             options.append(cheapest)
         layer = LAYER_TYPES[kind](*options)
+        if isinstance(layer, _WITH_FILTERS) and layer.filters < _widest(state.layers):
+            return False
         if isinstance(layer, Dense) and layer.units > state.shape[0]:
             return False
-        total = self._with_finished_layer(replace(state, kind=kind, chosen=tuple(options))).cost
+        total = self._longer(state, layer).cost
         return (
             total.params <= self.max_params
             and total.flops <= self.max_flops
             and total.activations <= self.max_activations
         )
 
-    def _cheapest(self, decision: str, field: str, shape: Shape) -> Any:
-        legal = [
-            choice
-            for choice in self._by_name[decision].choices
-            if field != "stride" or _may_step(choice, shape)
-        ]
-        if not legal:
-            return None
+    def _cheapest(self, decision: str, field: str, state: _State) -> Any:
+        choices = self._by_name[decision].choices
         if field == "activation":
-            return legal[0]
-        return max(legal) if field == "stride" else min(legal)
+            return choices[0]
+        if field == "stride":
+            return max((each for each in choices if _may_step(each, state.shape)), default=None)
+        least = _widest(state.layers) if field == "filters" else min(choices)
+        return min((each for each in choices if each >= least), default=None)
+
+    def _reference_layers(self) -> tuple[Layer, ...]:
+        body = _plain_network(self.input_shape, self.choices)
+        shape: Shape = self.input_shape
+        for layer in body:
+            shape, _ = layer_cost(layer, shape)
+        return (*body, Flatten()) if self._halved_twice(shape) else body
 
 
 def _decided(kind: str) -> tuple[str, ...]:
@@ -321,15 +370,34 @@ _DECIDED = {
 }
 
 
+def _fewest_layers(asked: int | None, most: int) -> int:
+    if asked is None:
+        return min(_FEWEST, most)
+    fewest = whole_number("min_layers", asked)
+    if fewest > most:
+        raise SpaceError(
+            f"min_layers must be at most max_layers, got {fewest} and {most}; "
+            "lower the one or raise the other"
+        )
+    return fewest
+
+
 def _may_follow(kind: str, layers: tuple[Layer, ...]) -> bool:
     """Tell whether a type of layer is worth writing behind these layers."""
     if not layers:
-        return kind in _CONVOLUTIONS
+        return kind == "conv"
     if kind in _POOLINGS:
-        return layers[-1].kind not in _POOLINGS
-    if kind == "dense":
-        return sum(layer.kind == "dense" for layer in layers) < _MOST_DENSE
-    return not (kind == "dropout" and layers[-1].kind == "dropout")
+        return [each.kind for each in layers if each.kind != "dropout"][-1] not in _POOLINGS
+    if kind == "dropout":
+        last = [each.kind for each in layers if each.kind not in _IMAGE_ENDS][-1]
+        return layers[-1].kind in _DROPPED_BEHIND and last != "dropout"
+    return kind != "dense" or sum(layer.kind == "dense" for layer in layers) < _MOST_DENSE
+
+
+def _widest(layers: tuple[Layer, ...]) -> int:
+    """Return the filters of the last convolution, which are the most so far, or 0."""
+    widths = (layer.filters for layer in reversed(layers) if isinstance(layer, _WITH_FILTERS))
+    return next(widths, 0)
 
 
 def _fits_shape(kind: str, chosen: tuple[Any, ...], shape: Shape) -> bool:
@@ -365,7 +433,7 @@ def _plain_shape(shape: Sequence[int]) -> tuple[int, int, int]:
     return height, width, channels
 
 
-def _reference_layers(shape: Shape, choices: Mapping[str, tuple[Any, ...]]) -> tuple[Layer, ...]:
+def _plain_network(shape: Shape, choices: Mapping[str, tuple[Any, ...]]) -> tuple[Layer, ...]:
     def nearest(decision: str, wanted: int) -> Any:
         return min(choices[decision], key=lambda choice: abs(choice - wanted))
 
