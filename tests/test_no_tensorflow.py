@@ -5,6 +5,8 @@ import sys
 
 import pytest
 
+import rlnas
+
 COMMANDS = {
     "import rlnas": "import rlnas",
     "registered environment": "import gymnasium, rlnas; gymnasium.spec('rlnas/NAS-v0')",
@@ -36,6 +38,22 @@ def run(code, root):
 def test_command_loads_no_tensorflow(command, root):
     done = run(command, root)
     assert done.returncode == 0, done.stderr
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("runs")
+    search = rlnas.Search(trials=1, top_k=1, name="run", root=folder, evaluator=lambda *_: 0.5)
+    search.run()
+    return folder
+
+
+@pytest.mark.parametrize("words", ["list", "show run", "show run --json"])
+def test_looking_at_a_run_loads_no_tensorflow(words, runs, root):
+    code = "from rlnas.cli import main; assert main({words!r}) == 0"
+    done = run(code.format(words=[*words.split(), "--root", str(runs)]), root)
+    assert done.returncode == 0, done.stderr
+    assert "run" in done.stdout
 
 
 def test_loaded_keras_is_noticed(root):

@@ -14,7 +14,7 @@ from rlnas.testing import check_space, small_space
         (ImageSpace((8, 8, 1), 10, max_layers=4), 60),
         (ImageSpace((1, 1, 3), 2, max_layers=3), 60),
         (ImageSpace((5, 2, 3), 2, max_layers=20, max_params=500), 60),
-        (ImageSpace((32, 32, 3), 100, max_flops=300_000), 60),
+        (ImageSpace((32, 32, 3), 100, max_flops=1_000_000), 60),
         (ImageSpace((28, 28, 1), 10, choices={"conv.stride": (1, 2, 4)}), 60),
         (small_space(), 200),
     ],

@@ -7,12 +7,17 @@ layer with one unit per class and softmax. Flattening comes first because it lea
 (the reference child on Fashion-MNIST, 6 epochs: 0.926 test accuracy flattened, 0.911
 pooled globally); ``globalpool`` can be written.
 
-Besides shapes and caps, seven rules keep out what is hardly ever worth a training: a
-network begins with a plain convolution; filters never become fewer; no pooling follows a
-pooling; dropout stands only behind poolings, flattening and dense layers, and not twice in
-a row; an image is flattened, or pooled globally by a token, only once it was halved twice;
-there are at most two dense layers; and at least `min_layers` layers, unless nothing more
-fits.
+Besides shapes and caps, rules keep out what is hardly ever worth a training:
+
+- a network begins with a plain convolution, at full resolution up to 64 pixels a side;
+- filters never become fewer;
+- no pooling follows a pooling;
+- dropout stands only behind poolings, flattening and dense layers, never twice in a row;
+- an image is flattened only once it was halved twice, and by a token pooled globally only
+  behind four convolutions too;
+- there are at most two dense layers;
+- a network has at least `min_layers` layers and halves its image twice, unless nothing more
+  fits.
 """
 
 from collections.abc import Mapping, Sequence
@@ -28,7 +33,6 @@ from rlnas.cost import (
     LAYER_TYPES,
     Conv,
     Cost,
-    Dense,
     Flatten,
     GlobalPool,
     Layer,
@@ -60,6 +64,10 @@ _FIELDS = {
 """What a description in JSON holds besides the type."""
 _FEWEST = 4
 """Layers before the head at least, where nothing is said (chosen)."""
+_SMALL = 64
+"""Pixels of the longer side up to which the first convolution does not stride (chosen)."""
+_POOLED_BEHIND = 4
+"""Convolutions a global pooling needs: before, a pixel sees too little of the image (chosen)."""
 _MOST_DENSE = 2
 """Dense layers before the head, as many as VGG has (Simonyan & Zisserman 2015)."""
 _STRIDE = 50
@@ -289,8 +297,13 @@ class ImageSpace:
 
     def _head(self, state: _State) -> tuple[Layer, ...]:
         """Return what the stop adds to a network: Flatten where it may be written, or nothing."""
-        may = self._halved_twice(state.shape) and self._completable("flatten", (), state)
+        image = len(state.shape) == 3 and self._halved_twice(state.shape)
+        may = image and self._completable("flatten", (), state)
         return (Flatten(),) if may else ()
+
+    def _may_end(self, shape: Shape) -> bool:
+        """Tell whether this is no longer a large image."""
+        return len(shape) == 1 or self._halved_twice(shape)
 
     def _halved_twice(self, shape: Shape) -> bool:
         return all(now <= small for now, small in zip(shape, self._flat_size, strict=False))
@@ -304,18 +317,19 @@ class ImageSpace:
         for token, choice in enumerate(decision.choices):
             mask[token] = choice != STOP and self._allowed(state, choice)
         if state.kind is None and state.layers:
-            may_stop = len(state.layers) >= self.min_layers or not mask.any()
-            mask[decision.choices.index(STOP)] = may_stop
+            whole = len(state.layers) >= self.min_layers and self._may_end(state.shape)
+            mask[decision.choices.index(STOP)] = whole or not mask.any()
         return mask
 
     def _allowed(self, state: _State, choice: Any) -> bool:
         if state.kind is not None:
-            return self._completable(state.kind, (*state.chosen, choice), state)
+            legal = self._legal(state.kind, _decided(state.kind)[len(state.chosen)], state)
+            return choice in legal and self._completable(state.kind, (*state.chosen, choice), state)
         if len(state.layers) == self.max_layers or not _may_follow(str(choice), state.layers):
             return False
         if choice in _IMAGE_ENDS and not self._halved_twice(state.shape):
             return False
-        return self._completable(str(choice), (), state)
+        return _fits_shape(str(choice), state.shape) and self._completable(str(choice), (), state)
 
     def _completable(self, kind: str, chosen: tuple[Any, ...], state: _State) -> bool:
         """Tell whether this layer can be finished and stopped behind without breaking a cap.
@@ -323,34 +337,34 @@ class ImageSpace:
         What is not yet chosen is filled with its cheapest choice: cost grows with each
         decision when the others are held, so if that does not fit nothing does.
         """
-        if not _fits_shape(kind, chosen, state.shape):
-            return False
         options = [*chosen]
         for field in _decided(kind)[len(chosen) :]:
-            cheapest = self._cheapest(f"{kind}.{field}", field, state)
-            if cheapest is None:
+            legal = self._legal(kind, field, state)
+            if not legal:
                 return False
-            options.append(cheapest)
-        layer = LAYER_TYPES[kind](*options)
-        if isinstance(layer, _WITH_FILTERS) and layer.filters < _widest(state.layers):
-            return False
-        if isinstance(layer, Dense) and layer.units > state.shape[0]:
-            return False
-        total = self._longer(state, layer).cost
+            cheapest = legal[0] if field == "activation" else min(legal)
+            options.append(max(legal) if field == "stride" else cheapest)
+        total = self._longer(state, LAYER_TYPES[kind](*options)).cost
         return (
             total.params <= self.max_params
             and total.flops <= self.max_flops
             and total.activations <= self.max_activations
         )
 
-    def _cheapest(self, decision: str, field: str, state: _State) -> Any:
-        choices = self._by_name[decision].choices
-        if field == "activation":
-            return choices[0]
-        if field == "stride":
-            return max((each for each in choices if _may_step(each, state.shape)), default=None)
-        least = _widest(state.layers) if field == "filters" else min(choices)
-        return min((each for each in choices if each >= least), default=None)
+    def _legal(self, kind: str, field: str, state: _State) -> tuple[Any, ...]:
+        """Return the choices that make sense behind these layers, whatever they cost."""
+        choices = self._by_name[f"{kind}.{field}"].choices
+        match field:
+            case "filters":
+                return tuple(each for each in choices if each >= _widest(state.layers))
+            case "stride":
+                small = not state.layers and max(self.input_shape[:2]) <= _SMALL
+                worthwhile = (min(choices),) if small else choices
+                return tuple(each for each in worthwhile if _may_step(each, state.shape))
+            case "units":
+                return tuple(each for each in choices if each <= state.shape[0])
+            case _:
+                return choices
 
     def _reference_layers(self) -> tuple[Layer, ...]:
         body = _plain_network(self.input_shape, self.choices)
@@ -391,6 +405,8 @@ def _may_follow(kind: str, layers: tuple[Layer, ...]) -> bool:
     if kind == "dropout":
         last = [each.kind for each in layers if each.kind not in _IMAGE_ENDS][-1]
         return layers[-1].kind in _DROPPED_BEHIND and last != "dropout"
+    if kind == "globalpool":
+        return sum(layer.kind in _CONVOLUTIONS for layer in layers) >= _POOLED_BEHIND
     return kind != "dense" or sum(layer.kind == "dense" for layer in layers) < _MOST_DENSE
 
 
@@ -400,17 +416,13 @@ def _widest(layers: tuple[Layer, ...]) -> int:
     return next(widths, 0)
 
 
-def _fits_shape(kind: str, chosen: tuple[Any, ...], shape: Shape) -> bool:
-    """Tell whether the layer makes sense on this shape: nothing collapses, nothing is empty."""
+def _fits_shape(kind: str, shape: Shape) -> bool:
+    """Tell whether the type makes sense on this shape: nothing collapses, nothing is empty."""
     if kind == "dense":
         return len(shape) == 1
     if kind in _IMAGE_ONLY and len(shape) != 3:
         return False
-    if kind in _POOLINGS:
-        return _may_step(2, shape)
-    if kind in _CONVOLUTIONS and len(chosen) > _decided(kind).index("stride"):
-        return _may_step(int(chosen[_decided(kind).index("stride")]), shape)
-    return True
+    return kind not in _POOLINGS or _may_step(2, shape)
 
 
 def _may_step(stride: int, shape: Shape) -> bool:
