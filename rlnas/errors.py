@@ -48,7 +48,7 @@ class RunError(UsageError):
 
 
 class StorageError(RlnasError):
-    """The disk refused to take what a run wanted to write."""
+    """The disk refused to take or give back what a run needs."""
 
 
 class NoValidChildError(RlnasError):

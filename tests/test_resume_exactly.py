@@ -12,6 +12,7 @@ import pytest
 from tensorboard.backend.event_processing.event_file_loader import EventFileLoader
 
 import rlnas
+from rlnas.errors import StorageError
 from rlnas.search import recorder
 from rlnas.search.folder import RunFolder
 from rlnas.search.journal import Journal
@@ -143,3 +144,20 @@ def test_run_that_stops_and_goes_on_equals_one_that_never_stopped(
     found = outcome(tmp_path)
     for part in whole:
         assert found[part] == whole[part], part
+
+
+def test_weights_of_a_retrained_model_that_are_missing_or_damaged(whole, tmp_path, monkeypatch):
+    with monkeypatch.context() as patched:
+        stop_at(patched, *INSTANTS["result not exported"])
+        with pytest.raises(Crash):
+            search(tmp_path).run()
+    weights = sorted((tmp_path / "run" / "contenders").glob("trial-*/*.weights.h5"))
+    assert len(weights) == 2
+    for path in weights:
+        path.write_bytes(b"no weights")
+    with pytest.raises(StorageError, match=r"cannot read the weights .* delete the file"):
+        search(tmp_path).resume("run")
+    for path in weights:
+        path.unlink()
+    assert search(tmp_path).resume("run").status == "done"
+    assert outcome(tmp_path) == whole

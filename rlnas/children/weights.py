@@ -5,7 +5,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from rlnas.children.backend import keras
-from rlnas.errors import StorageError
+from rlnas.errors import StorageError, first_line
 
 
 def plain_model(model: keras.Model) -> keras.Model:
@@ -15,6 +15,25 @@ def plain_model(model: keras.Model) -> keras.Model:
         model: A functional or sequential model with one input and one output.
     """
     return keras.Model(model.inputs[0], model.outputs[0], name=model.name)
+
+
+def load_weights(model: keras.Model, path: Path) -> None:
+    """Give a model the weights that `save_weights` wrote.
+
+    Args:
+        model: The same network; its weights are replaced.
+        path: The file, ending in ``.weights.h5``.
+
+    Raises:
+        StorageError: The file is missing, damaged or of another network.
+    """
+    try:
+        model.load_weights(path)
+    except (OSError, ValueError, KeyError) as error:
+        raise StorageError(
+            f"cannot read the weights in {path}: {first_line(error)}; delete the file, and "
+            "rlnas resume or retrain makes it anew"
+        ) from error
 
 
 def save_weights(model: keras.Model, path: Path) -> None:

@@ -129,7 +129,7 @@ class SpaceConfig(Record):
     name: Annotated[str, _known("space", SPACES)] = option(
         "image", "The kind of space, image (chosen).", flag="--space"
     )
-    max_layers: Whole = option(10, "Most layers of a child (chosen).", ge=1, le=100)
+    max_layers: Whole = option(10, "Most layers of a child before its head (chosen).", ge=1, le=100)
     min_layers: Whole | None = option(
         None,
         "Fewest layers of a child, where more than fewer fit. Default: 4, or --max-layers if that "

@@ -3,11 +3,13 @@
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 from rlnas.children.backend import keras
 from rlnas.children.training import accuracy
+from rlnas.children.weights import load_weights
 from rlnas.cost import network_cost
-from rlnas.errors import NoValidChildError
+from rlnas.errors import NoValidChildError, RunError
 from rlnas.evaluation import Outcome, child_seed
 from rlnas.evaluation.training import WEIGHTS, TrainingEvaluator
 from rlnas.objectives import Failure
@@ -85,10 +87,20 @@ class Contenders:
         return next(entry for entry in self._journal.contenders(LONG) if entry.name == best.name)
 
     def model(self, contender: Contender) -> keras.Model:
-        """Return a model of the long training with its weights."""
+        """Return a model of the long training with its weights.
+
+        Raises:
+            RunError: Its weights are gone and it cannot be trained again.
+            StorageError: Its weights cannot be read.
+        """
         entry = next(entry for entry in self._entries() if entry.name == contender.name)
-        model = self._built(entry, self._setup.long_evaluator(), LONG, contender.seed)
-        model.load_weights(self._folder.contender(contender.name) / WEIGHTS)
+        evaluator = self._setup.long_evaluator()
+        path = self._folder.contender(contender.name) / WEIGHTS
+        if not path.is_file():  # removed by hand; the same seed gives the same model again
+            self._journal.log_start(f"{contender.name}/{LONG}")
+            check_retrained(self._evaluated(entry, LONG, evaluator, contender.seed), path)
+        model = self._built(entry, evaluator, LONG, contender.seed)
+        load_weights(model, path)
         return model
 
     def _entries(self) -> Iterator[Entry]:
@@ -170,6 +182,19 @@ class Contenders:
     def _test(self, contender: Contender) -> float:
         data = self._setup.data
         return accuracy(self.model(contender), data.x_test, data.y_test)
+
+
+def check_retrained(outcome: Outcome, weights: Path) -> None:
+    """Check that a model whose weights were missing could be trained again.
+
+    Raises:
+        RunError: It could not.
+    """
+    if isinstance(outcome, Failure):
+        raise RunError(
+            f"{weights} is missing and its model cannot be trained again: {outcome.reason}; "
+            "bring the file back"
+        )
 
 
 def _chosen(ranked: list[Contender], examples: int) -> Contender:

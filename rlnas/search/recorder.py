@@ -6,12 +6,11 @@ from functools import cached_property
 from typing import Any
 
 from rlnas.children.backend import keras
+from rlnas.children.weights import load_weights
 from rlnas.config import RecipeConfig
 from rlnas.controllers import Controller
-from rlnas.errors import RunError
 from rlnas.evaluation.training import WEIGHTS, TrainingEvaluator
-from rlnas.objectives import Failure
-from rlnas.search.contenders import BASELINE, REFERENCE
+from rlnas.search.contenders import BASELINE, REFERENCE, check_retrained
 from rlnas.search.export import export
 from rlnas.search.folder import RunFolder
 from rlnas.search.journal import BRIEF, FAILED, RUNNING, Contender, Journal, Trial
@@ -125,15 +124,11 @@ class Recorder(Observer):
         model = self._evaluator.build(architecture, recipe, trial.seed)
         folder = self._folder.trial(trial.id)
         if (folder / WEIGHTS).is_file():
-            model.load_weights(folder / WEIGHTS)
+            load_weights(model, folder / WEIGHTS)
         else:  # removed by hand; the same seed gives the same child again
             self._journal.log_start(f"trial-{trial.id}")
             outcome = self._evaluator.evaluate_model(model, recipe, trial.seed, folder=folder)
-            if isinstance(outcome, Failure):
-                raise RunError(
-                    f"{folder / WEIGHTS} is missing and its child cannot be trained again: "
-                    f"{outcome.reason}; bring the file back"
-                )
+            check_retrained(outcome, folder / WEIGHTS)
         self._export(trial, model, recipe)
 
     def _export(self, trial: Trial, model: keras.Model, recipe: RecipeConfig) -> None:
