@@ -18,12 +18,12 @@ from rlnas.spaces import ImageSpace, prefix_of
 
 SPACE = ImageSpace((8, 8, 1), 10, max_layers=3, min_layers=1)
 STOP = 8
-CONV = [0, 0, 0, 0, 0, 0]  # one small convolution
-KEY = "conv 16 3x3 relu"
+LAYERS = [0, 0, 0, 0, 0, 0, 2, 0, 0, 0, 0, 1, 0, 0]
+KEY = "conv 16 3x3 relu > maxpool 2x2 > conv 16 3x3 /2 relu > flatten"
 
 
 class Counting:
-    """Pays the number of layers / 10 and counts its children."""
+    """Pays the number of layers, the last flattening included, / 10 and counts its children."""
 
     def __init__(self, fail=False):
         self.seen, self.fail = [], fail
@@ -198,7 +198,7 @@ def test_episode_that_waits_for_its_child_does_not_hold_up_the_others():
     executor = Held(Counting())
     env = NASVectorEnv(SPACE, executor, 2)
     env.reset(seed=0)
-    for token in [*CONV, STOP]:
+    for token in [*LAYERS, STOP]:
         env.send([token], [0])
         if token != STOP:
             assert env.recv()[4]["env_id"].tolist() == [0]
@@ -208,14 +208,14 @@ def test_episode_that_waits_for_its_child_does_not_hold_up_the_others():
     env.send([0], [1])
     env.recv()
     _, rewards, ended, _, info = env.recv()
-    assert (info["env_id"].tolist(), ended.tolist(), rewards.tolist()) == ([0], [True], [0.1])
-    assert info["result"][0].job.architecture.tokens == (*CONV, STOP)
+    assert (info["env_id"].tolist(), ended.tolist(), rewards.tolist()) == ([0], [True], [0.4])
+    assert info["result"][0].job.architecture.tokens == (*LAYERS, STOP)
 
 
 def test_action_for_an_episode_under_way_is_refused():
     env = NASVectorEnv(SPACE, Held(Counting()), 1)
     env.reset(seed=0)
-    for token in [*CONV, STOP]:
+    for token in [*LAYERS, STOP]:
         env.send([token], [0])
         if token != STOP:
             env.recv()
@@ -249,7 +249,7 @@ def test_reset_drops_children_that_nobody_waits_for(known):
     evaluator = Counting()
     env = NASVectorEnv(SPACE, CachedExecutor(InlineExecutor(evaluator), known.get), 2)
     env.reset(seed=0)
-    for token in [*CONV, STOP]:
+    for token in [*LAYERS, STOP]:
         env.send([token], [0])
         if token != STOP:
             env.recv()
@@ -283,7 +283,7 @@ def test_known_keys_are_answered_without_training():
     executor = CachedExecutor(InlineExecutor(evaluator), known.get)
     env = NASVectorEnv(SPACE, executor, 1)
     env.reset(seed=0)
-    for token in CONV:
+    for token in LAYERS:
         env.step(np.array([token]))
     _, rewards, _, _, info = env.step(np.array([STOP]))
     assert rewards.tolist() == [0.7]
@@ -299,9 +299,9 @@ def test_jobs_of_the_caller_carry_seed_and_recipe():
 
     env = vector(evaluator, num_envs=1, make_job=make_job)
     env.reset(seed=0)
-    for token in [*CONV, STOP]:
+    for token in [*LAYERS, STOP]:
         env.step(np.array([token]))
-    assert evaluator.seen == [((*CONV, STOP), 9, 123)]
+    assert evaluator.seen == [((*LAYERS, STOP), 9, 123)]
 
 
 FOREIGN = {
