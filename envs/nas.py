@@ -6,7 +6,8 @@ import gymnasium
 import numpy as np
 import numpy.typing as npt
 
-from envs.episode import Episode, Observation
+from envs.episode import Episode, Observation, as_token, checked_recipe, checked_reward
+from rlnas.children.data import Data
 from rlnas.config import DataConfig, RecipeConfig
 from rlnas.errors import UsageError
 from rlnas.evaluation import Evaluator, child_seed
@@ -34,7 +35,8 @@ class NASEnv(gymnasium.Env[Observation, np.int64]):
         dataset: Data set of the defaults of `space` and `evaluator`.
 
     Raises:
-        UsageError: An evaluator was given without its space.
+        UsageError: An evaluator was given without its space, a space for other examples
+            than those of the data set, or a recipe or reward that is none.
     """
 
     metadata = {"render_modes": []}  # noqa: RUF012 - the type that Gymnasium declares
@@ -53,13 +55,15 @@ class NASEnv(gymnasium.Env[Observation, np.int64]):
         """See the class."""
         if space is None and evaluator is not None:
             raise UsageError("NASEnv got an evaluator but no space; pass the space it is for")
+        recipe, failure_reward = checked_recipe(recipe), checked_reward(failure_reward)
         self._dataset = DataConfig(dataset=dataset)
         self._run_seed = run_seed
         self._evaluator = evaluator
-        self.space = space if space is not None else self._default_space()
-        self._recipe = recipe or RecipeConfig()
+        self._data = None if evaluator is not None else self._default_data()
+        self.space = self._fitting(space, self._data)
+        self._recipe = recipe
         self._objective = objective or Objective()
-        self._failure_reward = float(failure_reward)
+        self._failure_reward = failure_reward
         self._episode = Episode(self.space)
         self._ended = True
         choices = max_choices(self.space)
@@ -85,10 +89,11 @@ class NASEnv(gymnasium.Env[Observation, np.int64]):
 
         Raises:
             ResetNeeded: The episode has ended.
+            UsageError: The action is not a whole number.
         """
         if self._ended:
             raise gymnasium.error.ResetNeeded("the episode has ended; call reset() first")
-        illegal = self._episode.write(int(action))
+        illegal = self._episode.write(as_token(action))
         reward, info = 0.0, self._info()
         if illegal is not None:
             self._ended, reward, info["illegal"] = True, self._failure_reward, illegal
@@ -117,16 +122,30 @@ class NASEnv(gymnasium.Env[Observation, np.int64]):
         info["metrics"] = outcome.to_json()
         return self._objective.reward(outcome)
 
-    def _default_space(self) -> Space:
+    def _default_data(self) -> Data:
         from rlnas.children.datasets import load_data
 
-        data = load_data(None, self._dataset, self._run_seed)
-        return ImageSpace(data.input_shape, data.classes)
+        return load_data(None, self._dataset, self._run_seed)
+
+    def _fitting(self, space: Space | None, data: Data | None) -> Space:
+        """Return the space, or the default one; refuse one for other examples than the data's."""
+        if space is None:
+            data = data or self._default_data()
+            return ImageSpace(data.input_shape, data.classes)
+        if data is not None:
+            network = space.reference()
+            got = (tuple(network.input_shape), network.classes)
+            if got != (data.input_shape, data.classes):
+                raise UsageError(
+                    f"space: expected one for examples of shape {data.input_shape} and "
+                    f"{data.classes} classes, as {data.name} has, got one for {got[0]} and "
+                    f"{got[1]}; pass dataset= or an evaluator too"
+                )
+        return space
 
     def _default_evaluator(self) -> Evaluator:
-        from rlnas.children.datasets import load_data
         from rlnas.children.runtime import prepare
         from rlnas.evaluation.training import TrainingEvaluator
 
         prepare(None)  # or the same child would not always train alike
-        return TrainingEvaluator(load_data(None, self._dataset, self._run_seed))
+        return TrainingEvaluator(self._data or self._default_data())

@@ -9,7 +9,7 @@ import numpy.typing as npt
 from gymnasium.vector import AutoresetMode
 from gymnasium.vector.utils import batch_space
 
-from envs.episode import Episode
+from envs.episode import Episode, as_token, checked_recipe, checked_reward
 from rlnas.config import RecipeConfig
 from rlnas.errors import UsageError
 from rlnas.evaluation import Executor, Job, Result, child_seed
@@ -61,9 +61,9 @@ class NASVectorEnv(gymnasium.vector.VectorEnv[Array, Array, Array]):
         self.space = space
         self.num_envs = num_envs
         self._executor = executor
-        self._recipe = recipe or RecipeConfig()
+        self._recipe = checked_recipe(recipe)
         self._objective = objective or Objective()
-        self._failure_reward = float(failure_reward)
+        self._failure_reward = checked_reward(failure_reward)
         self._make_job = make_job or self._plain_job
         choices = max_choices(space)
         self.single_action_space = gymnasium.spaces.Discrete(choices)
@@ -98,9 +98,13 @@ class NASVectorEnv(gymnasium.vector.VectorEnv[Array, Array, Array]):
 
         Raises:
             UsageError: An episode is unknown, stands there twice, or was not returned since
-                its last action; nothing was written then.
+                its last action, or there are not as many actions; nothing was written then.
         """
-        pairs = [(int(env_id), int(a)) for env_id, a in zip(env_ids, actions, strict=True)]
+        if len(actions) != len(env_ids):
+            raise UsageError(
+                f"expected one action for each of {len(env_ids)} episodes, got {len(actions)}"
+            )
+        pairs = [(int(env_id), as_token(a)) for env_id, a in zip(env_ids, actions, strict=True)]
         for place, (env_id, _) in enumerate(pairs):
             self._check_open(env_id, pairs[:place])
         for env_id, action in pairs:

@@ -15,8 +15,12 @@ A sentence says what was expected, what came and what to do.
 
 import difflib
 from collections.abc import Iterable
+from itertools import pairwise
 
 _LISTED = 20
+_HEADINGS = ("in user code:", "Graph execution error:")
+_AROUND = (*_HEADINGS, "File ", "Detected at ", "<stack traces", "Traceback")
+"""How the lines begin that TensorFlow puts around what happened."""
 
 
 class RlnasError(Exception):
@@ -64,9 +68,19 @@ class InterruptedRunError(RlnasError):
 
 
 def first_line(error: Exception) -> str:
-    """Return the first line of what an error says, or its class where it says nothing."""
-    lines = str(error).strip().splitlines()
-    return lines[0] if lines else type(error).__name__
+    """Return the first line of what an error says, or its class where it says nothing.
+
+    TensorFlow puts a heading and a traceback in front; they are passed over.
+    """
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    if not lines:
+        return type(error).__name__
+    told = [
+        line
+        for before, line in pairwise(["", *lines])
+        if not line.startswith(_AROUND) and not before.startswith("File ")
+    ]
+    return told[0] if lines[0].startswith(_HEADINGS) and told else lines[0]
 
 
 def unknown_name(what: str, name: str, known: Iterable[str]) -> str:

@@ -1,7 +1,10 @@
 """The command line as a user meets it: one small real run, and what bad input gives."""
 
 import json
+import os
 import shutil
+import subprocess
+import sys
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
@@ -269,3 +272,16 @@ def test_unknown_command_is_refused(capsys):
     code, _, err = run(capsys, "serach")
     assert code == 2
     assert "No such command" in err
+
+
+@pytest.mark.parametrize("backend", ["jax", "no_such_backend"])
+def test_backend_that_cannot_start_is_one_sentence(backend, tmp_path):
+    words = [sys.executable, "-m", "rlnas", "search", "--root", str(tmp_path)]
+    blocked = tmp_path / "sitecustomize.py"
+    blocked.write_text("import sys\nsys.modules['jax'] = None\n")
+    surroundings = {**os.environ, "KERAS_BACKEND": backend}
+    surroundings["PYTHONPATH"] = os.pathsep.join([str(tmp_path), *sys.path])
+    done = subprocess.run(words, env=surroundings, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith(f"error: Keras cannot start with the backend {backend}: ")
+    assert done.stderr.count("\n") == 1

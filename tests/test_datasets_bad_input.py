@@ -43,6 +43,8 @@ def write_images(folder, sizes, name="{}.png"):
         (42, "got int"),
         ((X, np.zeros(20, int)), "all labels are 0; expected at least two classes"),
         ((X, Y - 1), "negative labels, got -1"),
+        ((X, changed(Y, 1e300, float)), "labels above 9007199254740992, got 1e+300"),
+        ("", "got an empty text"),
         ((X, changed(Y, 0.5, float)), "whole numbers or texts, got 0.5"),
         ((X, changed(Y, np.nan, float)), "whole numbers or texts, got nan"),
         ((X, changed(Y, None, object)), "whole numbers or texts, got an array of object"),
@@ -210,6 +212,7 @@ def test_endless_tf_dataset_is_refused():
         ([(X[0], 0.0), (X[0, :3], 1.0)], [None, None], "one size, got (4, 4) and (3, 4)"),
         ([(X[0], 0.0, 1.0)], [None] * 3, "pairs, got 3 parts"),
         ([(X[0], np.zeros(3))], [None, None], "got shapes (4, 4) and (3,)"),
+        ([(X[:4], np.eye(4)[place]) for place in Y], [None, None], "look one-hot"),
         ([(1, 2, 3), "x"], [None, None], "reading the tf.data.Dataset failed"),
     ],
 )

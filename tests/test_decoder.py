@@ -62,6 +62,17 @@ def test_all_layers_are_stock_layers_of_keras():
     assert "Lambda" not in kinds and len(kinds) == 11
 
 
+def test_order_of_axes_is_the_same_whatever_keras_is_set_to():
+    architecture = random_architecture((8, 8, 3), 1)
+    expected = decode(architecture).to_json()
+    before = keras.config.image_data_format()
+    keras.config.set_image_data_format("channels_first")
+    try:
+        assert decode(architecture).to_json() == expected
+    finally:
+        keras.config.set_image_data_format(before)
+
+
 def test_names_of_layers_are_fixed():
     layers = (Conv(4, 3, 1, "relu", True), GlobalPool(), Dense(5, "elu"))
     names = [layer.name for layer in decode(network(layers)).layers]

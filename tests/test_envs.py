@@ -141,6 +141,34 @@ def test_evaluator_without_its_space_is_refused():
         NASEnv(evaluator=Counting())
 
 
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        ({"space": ImageSpace((28, 28, 1), 10)}, r"shape \(8, 8, 1\) and 10 classes, as digits"),
+        ({"recipe": {"epochs": 1}}, "expected a rlnas.config.RecipeConfig, got dict"),
+        ({"failure_reward": float("nan")}, "expected a finite number, got nan"),
+    ],
+)
+def test_what_no_child_could_be_trained_with_is_refused_at_once(options, sentence):
+    with pytest.raises(UsageError, match=sentence):
+        NASEnv(**options)
+
+
+@pytest.mark.parametrize("action", ["a", 0.5, None, [0, 1]])
+def test_action_that_is_no_whole_number_is_refused(action):
+    env = NASEnv(SPACE, Counting())
+    env.reset(seed=0)
+    with pytest.raises(UsageError, match="expected the index of a choice"):
+        env.step(action)
+
+
+def test_another_number_of_actions_is_refused():
+    env = vector(Counting())
+    env.reset(seed=0)
+    with pytest.raises(UsageError, match="one action for each of 3 episodes, got 2"):
+        env.step(np.array([0, 0]))
+
+
 def vector(evaluator, num_envs=3, **options):
     return NASVectorEnv(SPACE, InlineExecutor(evaluator), num_envs, **options)
 

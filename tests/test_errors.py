@@ -4,7 +4,7 @@ import re
 import pytest
 
 from rlnas import errors
-from rlnas.errors import RlnasError, unknown_name
+from rlnas.errors import RlnasError, first_line, unknown_name
 
 CLASSES = [
     value
@@ -31,6 +31,25 @@ def test_docstring_draws_the_real_tree():
 )
 def test_exit_code_tells_what_happened(name, code):
     assert getattr(errors, name).exit_code == code
+
+
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        ("", "ValueError"),
+        ("\n  wrong shape \n more", "wrong shape"),
+        (
+            'in user code:\n\n    File "a.py", line 5, in f  *\n        raise E\n\n    E: bad\n',
+            "E: bad",
+        ),
+        (
+            "Graph execution error:\n\nDetected at node x\nOOM when allocating\n[[x]]",
+            "OOM when allocating",
+        ),
+    ],
+)
+def test_first_line_passes_over_what_tensorflow_puts_around(text, line):
+    assert first_line(ValueError(text)) == line
 
 
 def test_unknown_name_gives_the_nearest_and_all_known():

@@ -320,8 +320,11 @@ def test_damaged_description_is_refused(record, sentence):
         ({"min_layers": 0}, "min_layers must be a whole number, at least 1, got 0"),
         ({"max_params": -5}, "max_params must be a whole number"),
         ({"max_params": 5}, "no network fits below max_params=5"),
-        ({"max_flops": 5}, "max_flops=5 and max_activations=10752; raise the caps"),
-        ({"max_activations": 5}, "max_activations=5; raise the caps"),
+        (
+            {"max_flops": 5},
+            "max_flops=5 and max_activations=10752 with these choices; raise",
+        ),
+        ({"max_activations": 5}, "max_activations=5 with these choices; raise the caps"),
         ({"max_activations": 0}, "max_activations must be a whole number, at least 1, got 0"),
         ({"choices": [1]}, "choices must be a mapping"),
         ({"choices": {"conv.filtres": [8]}}, "unknown decision 'conv.filtres': did you mean"),

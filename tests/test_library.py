@@ -20,6 +20,7 @@ from rlnas.errors import (
 )
 from rlnas.search.journal import Trial
 from rlnas.search.progress import Silence
+from rlnas.search.setup import model_fingerprint
 
 DIGITS = load_digits()
 X, Y = DIGITS.images[:120], DIGITS.target[:120]
@@ -42,6 +43,10 @@ def search(tmp_path, data=(X, Y), **options):
 
 def report(found):
     return json.loads((found.folder / "best" / "report.json").read_text())
+
+
+def ranked(found):
+    return [entry for entry in found.retrained if entry.rank]
 
 
 def dense(shape=(8, 8, 1), classes=10):
@@ -83,6 +88,50 @@ def test_trials_are_records(trained):
         assert isinstance(trial.metrics, rlnas.Metrics)
         assert trial.reward == trial.metrics.val_accuracy[-1]
     assert trained.to_json(history=True)["history"][1]["tokens"] == list(trained.trials[1].tokens)
+
+
+def test_ended_run_of_python_searches_on_and_is_retrained_in_python(tmp_path):
+    search(tmp_path, name="own").run()
+    larger = search(tmp_path, trials=4).resume("own")
+    assert (len(larger.trials), len(ranked(larger))) == (4, 1)
+    assert len(ranked(search(tmp_path, top_k=3).retrain("own"))) == 3
+    again = search(tmp_path, trials=4, top_k=2).resume("own")
+    assert (len(again.trials), len(ranked(again))) == (4, 3)
+
+
+def test_resume_on_the_command_line_shows_an_ended_run_of_python(tmp_path, capsys):
+    search(tmp_path, name="own").run()
+    assert main(["resume", "own", "--root", str(tmp_path)]) == 0
+    assert "own" in capsys.readouterr().out
+    assert main(["resume", "own", "--root", str(tmp_path), "--trials", "9"]) == 2
+    assert "rlnas.Search(...).resume('own')" in capsys.readouterr().err
+
+
+def test_data_named_by_a_relative_path_is_found_from_another_folder(tmp_path, monkeypatch):
+    np.savez(tmp_path / "mine.npz", x_train=X, y_train=Y)
+    monkeypatch.chdir(tmp_path)
+    search(tmp_path, data="mine.npz", evaluator=None, name="own", epochs=1, config=TINY).run()
+    monkeypatch.chdir("/")
+    assert main(["resume", "own", "--root", str(tmp_path), "--trials", "3"]) == 0
+    found = search(tmp_path, data=tmp_path / "mine.npz", evaluator=None, epochs=1, config=TINY)
+    assert len(found.resume("own").trials) == 3
+
+
+def test_retrained_best_stays_until_the_next_retraining_ends(tmp_path):
+    kept = search(tmp_path, name="own").run()
+    before = report(kept)
+    calls = []
+
+    def better(model, data, seed):
+        calls.append(seed)
+        if len(calls) == 3:
+            raise KeyboardInterrupt
+        return 0.999
+
+    with pytest.raises(InterruptedRunError):
+        search(tmp_path, trials=9, evaluator=better).resume("own")
+    assert report(kept) == before
+    assert report(search(tmp_path, trials=9, evaluator=better).resume("own")) != before
 
 
 def test_model_predicts_raw_inputs(trained):
@@ -274,6 +323,15 @@ def test_baseline_stands_beside_the_best(form, tmp_path):
     assert beside["brief_val_accuracy"] == beside["val_accuracy"] == 1 / (1 + 0.0065)
     assert 0 <= beside["test_accuracy"] <= 1
     assert all(np.array_equal(a, b) for a, b in zip(weights, mine.get_weights(), strict=True))
+
+
+def test_same_baseline_built_again_is_the_same(tmp_path):
+    def unnamed(units):
+        layers = [keras.layers.Flatten(), keras.layers.Dense(units), keras.layers.Dense(10)]
+        return keras.Sequential([keras.Input((8, 8, 1)), *layers, keras.layers.Softmax()])
+
+    assert model_fingerprint(unnamed(5)) == model_fingerprint(unnamed(5))
+    assert model_fingerprint(unnamed(5)) != model_fingerprint(unnamed(6))
 
 
 def with_fixed_layers(images):

@@ -17,7 +17,11 @@ from rlnas.search.folder import RunFolder, create_next, run_folders
 from rlnas.search.journal import Journal
 
 NOBODY = 65534
-META = {"status": "searching", "own": [], "data": {"name": "none"}, "space": {}}
+META = {
+    **{"status": "searching", "own": [], "data": {"name": "none"}, "space": {}, "threads": 1},
+    **{"space_fingerprint": "", "evaluator": "training", "baseline": None, "versions": {}},
+    "best_trial": None,
+}
 
 
 @pytest.fixture
@@ -132,11 +136,11 @@ def test_two_that_begin_at_once_get_two_names(root, monkeypatch):
     def dump(*args, **kwargs):
         calls.append(None)
         if len(calls) == 1:  # the other one begins and ends while this one is about to begin
-            create_next(root, "run", make_config({}), {"who": "other"})[1].close()
+            create_next(root, "run", make_config({}), {**META, "who": "other"})[1].close()
         return real(*args, **kwargs)
 
     monkeypatch.setattr(folders, "dump_config", dump)
-    mine, journal = create_next(root, "run", make_config({}), {"who": "me"})
+    mine, journal = create_next(root, "run", make_config({}), {**META, "who": "me"})
     with closing(journal), closing(RunFolder(root, "run-1").open()) as other:
         assert (mine.name, journal.meta()["who"], other.meta()["who"]) == ("run-2", "me", "other")
     assert sorted(path.name for path in root.iterdir()) == ["run-1", "run-2"]
@@ -182,6 +186,37 @@ def test_page_of_settings_is_written_whole_or_not_at_all(run, monkeypatch):
     with pytest.raises(StorageError, match="No space left on device; make room"):
         run.write_config(make_config({"seed": 5}))
     assert run.config.read_text() == before
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        ("DELETE FROM meta WHERE name = 'data'", "it has no data"),
+        ("DELETE FROM meta WHERE name = 'config'", "it has no config"),
+        ("UPDATE meta SET value = '\"done\"' WHERE name = 'status'", "is not there"),
+        (
+            "INSERT INTO contenders VALUES ('x', 'brief', 0, 1, '', 0, '', '[]', '', 0, 0)",
+            "expected metrics, got []",
+        ),
+    ],
+)
+def test_journal_with_damaged_rows_is_one_sentence_and_the_list_goes_on(
+    change, sentence, run, capsys
+):
+    RunFolder(run.root, "whole").create(make_config({}), META).close()
+    with closing(sqlite3.connect(run.journal)) as db, db:
+        db.execute(change)
+    assert main(["show", "run", "--root", str(run.root)]) == 2
+    error = capsys.readouterr().err
+    assert error.startswith("error: the journal") and sentence in error
+    assert main(["list", "--root", str(run.root)]) == 0
+    assert "whole" in capsys.readouterr().out
+
+
+def test_file_in_the_place_of_best_is_found_before_anything_is_trained(run):
+    run.best.write_text("")
+    with pytest.raises(RunError, match="is a file, expected a folder"), run.writing():
+        pass
 
 
 def test_config_of_another_version_is_one_sentence(run):

@@ -10,6 +10,8 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from rlnas.errors import ConfigError, first_line
+
 
 @contextmanager
 def _quiet() -> Iterator[None]:
@@ -29,7 +31,13 @@ def _quiet() -> Iterator[None]:
             os.close(saved)
 
 
-with _quiet():
-    import keras
+try:
+    with _quiet():
+        import keras
+except (ImportError, ValueError) as error:  # not installed, or unknown to Keras
+    raise ConfigError(
+        f"Keras cannot start with the backend {os.environ.get('KERAS_BACKEND', 'of keras.json')}: "
+        f"{first_line(error)}; install it, or set KERAS_BACKEND=tensorflow"
+    ) from error
 
 __all__ = ["keras"]

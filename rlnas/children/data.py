@@ -13,6 +13,10 @@ Array = npt.NDArray[Any]
 Labels = npt.NDArray[np.int64]
 
 
+_MOST_EXAMPLES, _MOST_VALUES = 256, 2**21
+"""Of a step that only looks: 256 examples, fewer where images are large (chosen)."""
+
+
 @dataclass(frozen=True, slots=True)
 class Data:
     """A data set in its parts; inputs are raw, as the exported models take them.
@@ -113,3 +117,12 @@ def _part(y: Labels, n: int, seed: int) -> Labels:
         commonest = np.bincount(y[part]).argmax()
         part[np.flatnonzero(y[part] == commonest)[-1]] = np.flatnonzero(y == rare)[0]
     return part
+
+
+def examples_at_once(x: Array) -> int:
+    """Return how many examples a model is to look at in one step that trains nothing.
+
+    Args:
+        x: All examples, ``(n, height, width, channels)``.
+    """
+    return min(_MOST_EXAMPLES, max(1, _MOST_VALUES // int(np.prod(x.shape[1:]))))

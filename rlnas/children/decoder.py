@@ -14,6 +14,9 @@ from rlnas.cost import (
 )
 from rlnas.spaces import Architecture
 
+_AXES = "channels_last"
+"""Said to each layer, because a user's keras.json may have another default."""
+
 
 def decode(
     architecture: Architecture, *, scale: float = 1 / 255, batch_norm_momentum: float = 0.99
@@ -38,7 +41,7 @@ def decode(
         for keras_layer in _keras_layers(layer, f"{layer.kind}_{number}", batch_norm_momentum):
             x = keras_layer(x)
     if len(x.shape) == 4:
-        x = keras.layers.GlobalAveragePooling2D(name="head_pool")(x)
+        x = keras.layers.GlobalAveragePooling2D(_AXES, name="head_pool")(x)
     outputs = keras.layers.Dense(int(architecture.classes), activation="softmax", name="head")(x)
     return keras.Model(inputs, outputs, name="child")
 
@@ -49,16 +52,16 @@ def _keras_layers(layer: Layer, name: str, momentum: float) -> list[keras.Layer]
             return _convolution(layer, name, momentum)
         case MaxPool():
             size = int(layer.size)
-            return [keras.layers.MaxPooling2D(size, strides=2, padding="same", name=name)]
+            return [keras.layers.MaxPooling2D(size, 2, "same", _AXES, name=name)]
         case AveragePool():
             size = int(layer.size)
-            return [keras.layers.AveragePooling2D(size, strides=2, padding="same", name=name)]
+            return [keras.layers.AveragePooling2D(size, 2, "same", _AXES, name=name)]
         case Dropout():
             return [keras.layers.Dropout(float(layer.rate), name=name)]
         case Flatten():
-            return [keras.layers.Flatten(name=name)]
+            return [keras.layers.Flatten(_AXES, name=name)]
         case GlobalPool():
-            return [keras.layers.GlobalAveragePooling2D(name=name)]
+            return [keras.layers.GlobalAveragePooling2D(_AXES, name=name)]
         case Dense():
             activation = str(layer.activation)
             return [keras.layers.Dense(int(layer.units), activation=activation, name=name)]
@@ -71,6 +74,7 @@ def _convolution(layer: Conv | SeparableConv, name: str, momentum: float) -> lis
         int(layer.kernel),
         strides=int(layer.stride),
         padding="same",
+        data_format=_AXES,
         use_bias=not layer.batch_norm,
         name=name,
     )

@@ -9,10 +9,8 @@ from typing import Any
 import numpy as np
 
 from rlnas.children.backend import keras
-from rlnas.children.data import Data
+from rlnas.children.data import Data, examples_at_once
 from rlnas.children.fused_norm import with_fused_norms
-
-_VALIDATION_BATCH = 256
 
 _STEPS_AT_ONCE = 100
 """Steps between two looks at Python, where Ctrl-C is heard (chosen: a few seconds)."""
@@ -36,7 +34,7 @@ def train_in_graph(
     """
     import tensorflow as tf
 
-    steps, validate = _graphs(model, batch_size)
+    steps, validate = _graphs(model, batch_size, examples_at_once(data.x_val))
     parts = (data.x_train, data.y_train, data.x_val, data.y_val)
     x, y, x_val, y_val = (tf.convert_to_tensor(part) for part in parts)
     count, at_once = len(data.x_train), _STEPS_AT_ONCE * batch_size
@@ -56,7 +54,7 @@ def train_in_graph(
     return loss, val_loss, val_accuracy
 
 
-def _graphs(model: keras.Model, batch_size: int) -> tuple[Any, Any]:
+def _graphs(model: keras.Model, batch_size: int, at_once: int) -> tuple[Any, Any]:
     """Return two compiled functions: one makes some steps, one validates."""
     import tensorflow as tf
 
@@ -83,8 +81,8 @@ def _graphs(model: keras.Model, batch_size: int) -> tuple[Any, Any]:
     @tf.function(autograph=True)  # type: ignore[untyped-decorator]
     def validate(x: Any, y: Any) -> tuple[Any, Any]:
         nats, right = tf.constant(0.0), tf.constant(0)
-        for start in tf.range(0, tf.shape(x)[0], _VALIDATION_BATCH):
-            part = slice(start, start + _VALIDATION_BATCH)
+        for start in tf.range(0, tf.shape(x)[0], at_once):
+            part = slice(start, start + at_once)
             probabilities = fused(x[part], training=False)
             nats += tf.reduce_sum(_cross_entropy(y[part], probabilities))
             found = tf.argmax(probabilities, axis=-1, output_type=y.dtype)

@@ -7,11 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from rlnas.children.backend import keras
-from rlnas.children.data import Array, Data
+from rlnas.children.data import Array, Data, examples_at_once
 from rlnas.children.recipes import make_optimizer
 from rlnas.config import RecipeConfig
-
-_PREDICT_BATCH = 256
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +71,7 @@ def train_by_fit(model: keras.Model, data: Data, recipe: RecipeConfig) -> Histor
         batch_size=recipe.batch_size,
         epochs=recipe.epochs,
         validation_data=(data.x_val, data.y_val),
-        validation_batch_size=_PREDICT_BATCH,
+        validation_batch_size=examples_at_once(data.x_val),
         callbacks=[_stop_at_nan(model)],
         verbose=0,
     ).history
@@ -99,7 +97,7 @@ def _stop_at_nan(model: keras.Model) -> keras.callbacks.Callback:
 
 def accuracy(model: keras.Model, x: Array, y: Array) -> float:
     """Return the share of examples whose most probable class is the right one."""
-    probabilities = model.predict(x, batch_size=_PREDICT_BATCH, verbose=0)
+    probabilities = model.predict(x, batch_size=examples_at_once(x), verbose=0)
     return float(np.mean(np.argmax(probabilities, axis=-1) == y))
 
 

@@ -140,7 +140,8 @@ def _user_metrics(value: Any) -> Outcome:
     try:
         metrics = _plain(figures)
     except (TypeError, ValueError, OverflowError):
-        return Failure(f"the evaluator returned {_short(value)}: expected numbers")
+        odd = (_odd(figures) if isinstance(value, Mapping) else {}) or value
+        return Failure(f"the evaluator returned {_short(odd)}: expected numbers")
     return _fault(metrics) or metrics
 
 
@@ -170,6 +171,21 @@ def _fault(metrics: Metrics) -> Failure | None:
             if not np.all(np.isfinite(number)):
                 return Failure(f"the evaluator returned {part} {number}: expected finite numbers")
     return None
+
+
+def _odd(figures: Mapping[str, Any]) -> dict[str, Any]:
+    """Return those figures that are no numbers."""
+    extra = figures.get("extra", {})
+    flat = {**figures, **(extra if isinstance(extra, Mapping) else {})}
+    return {name: figure for name, figure in flat.items() if name != "extra" and _is_odd(figure)}
+
+
+def _is_odd(figure: Any) -> bool:
+    try:
+        np.asarray(figure, dtype=float)
+    except (TypeError, ValueError, OverflowError):
+        return True
+    return False
 
 
 def _short(value: Any) -> str:

@@ -13,6 +13,12 @@ from rlnas.config import SearchConfig, default_root, dump_config, make_config
 from rlnas.errors import RunError, StorageError, unknown_name
 from rlnas.search.journal import Journal
 
+_STORED = (
+    *("config", "status", "space", "space_fingerprint", "data", "own", "threads"),
+    *("evaluator", "baseline", "versions", "best_trial"),
+)
+"""What a journal holds about the run as a whole."""
+
 
 class RunFolder:
     """Paths of one run, ``<root>/<name>/``.
@@ -122,7 +128,13 @@ class RunFolder:
             hint = unknown_name("run", self.name, known) if known else "there are no runs"
             raise RunError(f"{self.path} does not exist: {hint}")
         with _one_sentence(self.path):
-            return Journal(self.journal)
+            journal = Journal(self.journal)
+        try:
+            _check_stored(journal, self.journal)
+        except BaseException:
+            journal.close()
+            raise
+        return journal
 
     def read_config(self) -> SearchConfig:
         """Return the config of the run, as its journal has it.
@@ -172,6 +184,8 @@ class RunFolder:
         Raises:
             RunError: Another process holds it, or the folder cannot be written.
         """
+        if self.best.is_file():
+            raise RunError(f"{self.best} is a file, expected a folder; move it away")
         with _one_sentence(self.path):
             lock = open(self.path / "lock", "w")  # noqa: SIM115
         with lock:
@@ -233,6 +247,19 @@ def free_name(root: Path, stem: str) -> str:
     while f"{stem}-{number}" in taken:
         number += 1
     return f"{stem}-{number}"
+
+
+def _check_stored(journal: Journal, path: Path) -> None:
+    meta = journal.meta()
+    missing = [f"it has no {name}" for name in _STORED if name not in meta]
+    if not missing:
+        make_config(meta["config"])
+        missing = [] if journal.is_whole() else ["the result of the ended run is not there"]
+    if missing:
+        raise RunError(
+            f"the journal {path} is damaged: {missing[0]}; restore it from a backup or start a new "
+            "run"
+        )
 
 
 def _names(root: Path) -> set[str]:

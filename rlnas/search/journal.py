@@ -27,6 +27,7 @@ FORMAT = 1
 RUNNING, DONE, FAILED = "running", "done", "failed"
 BRIEF, LONG = "brief", "long"
 
+_SHOWN = 50
 MOST_DEATHS = 5
 """Times a child may end its process, as a crash or the system does, before it fails (chosen)."""
 
@@ -184,7 +185,21 @@ class Journal:
         """Return the current state of the search, or None before the first commit."""
         with self._sentences():
             row = self._db.execute("SELECT blob FROM state").fetchone()
-        return None if row is None else unpack(row[0])
+            return None if row is None else unpack(row[0])
+
+    def is_whole(self) -> bool:
+        """Return whether an ended run has what its result is made of: trial and contender."""
+        meta = self.meta()
+        if meta["status"] != "done":
+            return True
+        best = meta["best_trial"]
+        with self._sentences():
+            found = self._db.execute(
+                "SELECT trials.id FROM trials JOIN contenders ON contenders.trial = trials.id "
+                "WHERE trials.id = ? AND trials.ended IS NOT NULL AND contenders.phase = ?",
+                (best, LONG),
+            ).fetchone()
+        return found is not None
 
     def propose(self, trial: Trial, state: dict[str, Any]) -> None:
         """Commit a proposal and the state behind it, before its child starts."""
@@ -298,7 +313,19 @@ class Journal:
         with self._commit() as db:
             db.execute("DELETE FROM contenders WHERE phase = ?", (phase,))
             db.execute("DELETE FROM starts WHERE child LIKE ?", (f"%/{phase}",))
-            _store_meta(db, values)
+            stops = [child for child in self.meta().get("stops", []) if f"/{phase}" not in child]
+            _store_meta(db, {"stops": stops, **values})
+
+    @contextmanager
+    def reading(self) -> Iterator[None]:
+        """Read everything within as it is at one moment, whatever is committed meanwhile."""
+        with self._sentences():
+            self._db.execute("BEGIN")
+        try:
+            yield
+        finally:
+            with self._sentences():
+                self._db.execute("ROLLBACK")
 
     @contextmanager
     def _commit(self) -> Iterator[sqlite3.Connection]:
@@ -316,7 +343,7 @@ class Journal:
     def _sentences(self) -> Iterator[None]:
         try:
             yield
-        except (sqlite3.DatabaseError, ValueError, TypeError) as error:
+        except (sqlite3.DatabaseError, ValueError, TypeError, KeyError, AttributeError) as error:
             # SQLite tells a missing table as it tells a full disk, but for its code
             code = getattr(error, "sqlite_errorcode", None)
             if isinstance(error, sqlite3.OperationalError) and code != sqlite3.SQLITE_ERROR:
@@ -358,7 +385,12 @@ def _dumped(value: Any) -> str | None:
 
 
 def _metrics(text: str | None) -> Metrics | None:
-    return None if text is None else Metrics.from_json(json.loads(text))
+    if text is None:
+        return None
+    record = json.loads(text)
+    if not isinstance(record, dict):
+        raise ValueError(f"expected metrics, got {text[:_SHOWN]}")
+    return Metrics.from_json(record)
 
 
 def _trial(row: tuple[Any, ...]) -> Trial:

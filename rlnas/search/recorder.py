@@ -57,7 +57,7 @@ class Recorder(Observer):
         self._monitor.rebuild([self._record(trial) for trial in finished])
         if self._controller is None or self._best is None:
             return
-        if self._exported() != self._best.id:
+        if self._exported().get("trial") != self._best.id:
             self._export_brief(self._best)
 
     def trial(self, trial: Trial) -> None:
@@ -119,6 +119,9 @@ class Recorder(Observer):
         return self._setup.brief_evaluator()
 
     def _export_brief(self, trial: Trial) -> None:
+        """Export the best child of the search, but never over a retrained one."""
+        if self._exported().get("retrained"):
+            return  # of a run that searches on; the next retraining writes over it
         recipe = self._setup.config.recipe
         architecture = self._setup.space.architecture(trial.tokens)
         model = self._evaluator.build(architecture, recipe, trial.seed)
@@ -142,14 +145,13 @@ class Recorder(Observer):
             keep_others=True,  # what a file manager or the user left there ends no search
         )
 
-    def _exported(self) -> Any:
-        path = self._folder.best / "report.json"
-        if not path.is_file():
-            return None
+    def _exported(self) -> dict[str, Any]:
+        """Return the report that lies in ``best/``; empty if none can be read."""
         try:
-            return json.loads(path.read_text(encoding="utf-8")).get("trial")
-        except ValueError:
-            return None  # cut off in the middle: it is made again
+            report = json.loads((self._folder.best / "report.json").read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            return {}  # missing or cut off in the middle: it is made again
+        return report if isinstance(report, dict) else {}
 
     def _record(self, trial: Trial) -> TrialRecord:
         """Return what TensorBoard shows of a trial, and count it."""

@@ -1,6 +1,7 @@
 """What a search came to, read from its run folder; loads no Keras until a model is asked for."""
 
 from collections.abc import Mapping
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -122,10 +123,8 @@ def read_result(folder: RunFolder) -> SearchResult:
         RunError: There is no such run, or its journal is damaged.
     """
     journal = folder.open()
-    try:
+    with closing(journal), journal.reading():
         return _read(folder, journal)
-    finally:
-        journal.close()
 
 
 def _read(folder: RunFolder, journal: Journal) -> SearchResult:

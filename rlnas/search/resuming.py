@@ -7,12 +7,12 @@ from typing import Any
 
 from rlnas.config import SearchConfig, make_config, with_flags
 from rlnas.errors import RunError
+from rlnas.search.changes import DONE, goes_on, is_other_budget
 from rlnas.search.export import copy_export
 from rlnas.search.folder import RunFolder
-from rlnas.search.journal import LONG, RUNNING, Journal
 from rlnas.search.progress import SearchProgress
 from rlnas.search.result import SearchResult, read_result
-from rlnas.search.run import DONE, RETRAINING, SEARCHING, Search, check_config
+from rlnas.search.run import Search, check_config
 
 Flags = Mapping[tuple[str, ...], Any]
 
@@ -34,25 +34,14 @@ def resume_run(folder: RunFolder, flags: Flags, progress: SearchProgress) -> Sea
     with closing(folder.open()) as journal:
         meta = journal.meta()
         config = _changed(meta, flags)
-        _refuse_objects(folder, meta)
-        grown = config.budget.model_dump(mode="json") != meta["config"]["budget"]
-        goes_on = grown and _has_budget(config, journal)
-        if meta["status"] == DONE and not goes_on:
-            if grown:
+        if meta["status"] == DONE and not goes_on(journal, config):
+            if is_other_budget(journal, config):
                 progress.note("this budget is spent already: the first limit reached ends a search")
             progress.close()
             return read_result(folder)
+    _refuse_objects(folder, meta, folder.resume_line(python=True))
     check_config(folder, meta, config)
-
-    def change(journal: Journal) -> None:
-        values = {"config": config.model_dump(mode="json")}
-        if goes_on:
-            journal.drop_contenders(LONG, {**values, "status": SEARCHING})
-        else:
-            journal.set_meta(values)
-        folder.write_config(config)
-
-    return _search(folder, config, meta, progress).reopen(folder.name, change)
+    return _search(folder, config, meta, progress).resume(folder.name)
 
 
 def retrain_run(folder: RunFolder, flags: Flags, progress: SearchProgress) -> SearchResult:
@@ -72,19 +61,9 @@ def retrain_run(folder: RunFolder, flags: Flags, progress: SearchProgress) -> Se
     with closing(folder.open()) as journal:
         meta = journal.meta()
     config = _changed(meta, flags)
-    _refuse_objects(folder, meta)
+    _refuse_objects(folder, meta, f"rlnas.Search(...).retrain({folder.name!r})")
     check_config(folder, meta, config)
-    if meta["status"] == SEARCHING:
-        raise RunError(
-            f"{folder.name} is still searching; first end it with: {folder.resume_line()}"
-        )
-
-    def change(journal: Journal) -> None:
-        values = {"config": config.model_dump(mode="json"), "status": RETRAINING}
-        journal.drop_contenders(LONG, values)
-        folder.write_config(config)
-
-    return _search(folder, config, meta, progress).reopen(folder.name, change)
+    return _search(folder, config, meta, progress).retrain(folder.name)
 
 
 def export_run(folder: RunFolder, target: Path) -> list[str]:
@@ -105,19 +84,11 @@ def _changed(meta: Mapping[str, Any], flags: Flags) -> SearchConfig:
     return make_config(with_flags(meta["config"], flags))
 
 
-def _has_budget(config: SearchConfig, journal: Journal) -> bool:
-    ended = sum(trial.state != RUNNING for trial in journal.trials())
-    state = journal.state()
-    seconds = state["counters"]["seconds"] if state else 0.0
-    most, limit = config.budget.most_trials, config.budget.time_limit
-    return (most is None or ended < most) and (limit is None or seconds < limit)
-
-
-def _refuse_objects(folder: RunFolder, meta: Mapping[str, Any]) -> None:
+def _refuse_objects(folder: RunFolder, meta: Mapping[str, Any], line: str) -> None:
     if meta["own"]:
         raise RunError(
             f"{folder.name} was started from Python with its own {', '.join(meta['own'])}; "
-            f"continue it there with: {folder.resume_line(python=True)}"
+            f"continue it there with: {line}"
         )
 
 

@@ -3,19 +3,28 @@
 import re
 import signal
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing, contextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from rlnas.children.data import Data
 from rlnas.children.datasets import load_data
 from rlnas.children.runtime import prepare
-from rlnas.config import SearchConfig, default_root, make_config, with_flags
+from rlnas.config import DATASETS, SearchConfig, default_root, make_config, with_flags
 from rlnas.controllers import make_controller
 from rlnas.errors import ConfigError, InterruptedRunError, RlnasError, RunError, unknown_name
 from rlnas.evaluation import InlineExecutor
 from rlnas.evaluation.training import UserFunction
+from rlnas.search.changes import (
+    DONE,
+    RETRAINING,
+    SEARCHING,
+    Change,
+    go_on,
+    retrain_anew,
+)
 from rlnas.search.contenders import Contenders
 from rlnas.search.folder import RunFolder, create_next
 from rlnas.search.journal import LONG, Journal
@@ -33,11 +42,12 @@ from rlnas.search.setup import (
 )
 from rlnas.spaces import Space, fingerprint
 
-SEARCHING, RETRAINING, DONE = "searching", "retraining", "done"
-
 
 class Search:
     """A search for a Keras architecture.
+
+    Training is made repeatable for the whole process: TensorFlow's operations become
+    deterministic, and each child sets the global seeds of Python, NumPy and Keras.
 
     Args:
         data: Arrays ``(x, y)`` or ``(x, y, x_test, y_test)``, a `tf.data.Dataset`, a known
@@ -74,6 +84,8 @@ class Search:
         """See the class."""
         named = {"data": data, "space": space, "baseline": baseline}
         self.config = _with_settings(config, named, settings)
+        if not isinstance(root, str | Path | None):
+            raise ConfigError(f"root: expected the path of a folder, got {type(root).__name__}")
         self.root = Path(root) if root is not None else default_root()
         self._progress = progress or Silence()
         own = {name: value for name, value in named.items() if not _in_config(value)}
@@ -99,6 +111,9 @@ class Search:
     def resume(self, name: str) -> SearchResult:
         """Go on with a run of this config; an ended one only gives its result.
 
+        A budget that is given here takes the place of the run's own, and an ended run
+        searches on if it is larger. The retraining stays as the run has it; see `retrain`.
+
         Args:
             name: Name of the run.
 
@@ -108,23 +123,43 @@ class Search:
             StorageError: The disk refused; all that was committed stays.
             InterruptedRunError: The user stopped the run; it was saved.
         """
-        return self.reopen(name, lambda journal: None)
+        return self._reopen(name, ("budget",), go_on)
 
-    def reopen(self, name: str, change: Callable[[Journal], None]) -> SearchResult:
-        """Change a run's journal, once all was checked and no other process writes; go on.
+    def retrain(self, name: str) -> SearchResult:
+        """Do the retraining of a run anew, with the settings of it that are given here.
 
         Args:
             name: Name of the run.
-            change: Makes the change.
 
         Raises:
-            RlnasError: As for `resume`.
+            RunError: There is no such run, it is still searching, or it is of another
+                space, data or version.
+            NoValidChildError: Not one of the top K could be trained longer.
+            StorageError: The disk refused; all that was committed stays.
+            InterruptedRunError: The user stopped the run; it was saved.
+        """
+        return self._reopen(name, ("final", "data"), retrain_anew)
+
+    def _reopen(self, name: str, given: Sequence[str], change: Change) -> SearchResult:
+        """Change a run, once all was checked and no other process writes; go on.
+
+        Args:
+            name: Name of the run.
+            given: Sections of the config of which what was given here counts.
+            change: Makes the change.
         """
         folder = RunFolder(self.root, name)
         with closing(folder.open()) as journal, folder.writing():
-            self._check_same(folder, journal.meta())
-            change(journal)
+            meta = journal.meta()
+            self._check_same(folder, meta)
+            self._take(_joined(make_config(meta["config"]), self.config, given))
+            change(folder, journal, self.config, self._progress)
             return self._go(folder, journal)
+
+    def _take(self, config: SearchConfig) -> None:
+        """Go on by the config of a run, all but the threads."""
+        self.config = config.model_copy(update={"threads": self.config.threads})
+        self._setup = replace(self._setup, config=self.config)
 
     def _go(self, folder: RunFolder, journal: Journal) -> SearchResult:
         try:
@@ -233,6 +268,17 @@ class Search:
             self._progress.note(f"not as it was, bits may differ: {', '.join(changed)}")
 
 
+def _joined(old: SearchConfig, new: SearchConfig, sections: Sequence[str]) -> SearchConfig:
+    """Return the config of a run with what was given of these sections of another."""
+    changed = {
+        section: getattr(old, section).model_copy(
+            update=getattr(new, section).model_dump(exclude_unset=True)
+        )
+        for section in sections
+    }
+    return old.model_copy(update=changed)
+
+
 def check_config(folder: RunFolder, meta: Mapping[str, Any], config: SearchConfig) -> None:
     """Check that a config says of trials what the config of a run says of them.
 
@@ -296,12 +342,31 @@ def _with_settings(
             "config: expected a SearchConfig or a mapping like the YAML file, got "
             f"{type(config).__name__}"
         )
-    values = config.model_dump() if isinstance(config, SearchConfig) else dict(config or {})
+    values = (
+        config.model_dump(exclude_unset=True)
+        if isinstance(config, SearchConfig)
+        else dict(config or {})
+    )
     flags: dict[tuple[str, ...], Any] = {_SHORTCUTS[name]: settings[name] for name in settings}
     for name, value in named.items():
         if value is not None and _in_config(value):
             flags[_NAMED[name]] = str(value)
-    return make_config(with_flags(values, flags))
+    return _with_whole_paths(make_config(with_flags(values, flags)))
+
+
+def _with_whole_paths(config: SearchConfig) -> SearchConfig:
+    """Return the config so that the run can be resumed from another folder."""
+    dataset, baseline = config.data.dataset, config.baseline
+    named = dataset if dataset in DATASETS else _whole_path(dataset)
+    data = config.data.model_copy(update={"dataset": named})
+    whole = None if baseline is None else _whole_path(baseline)
+    return config.model_copy(update={"data": data, "baseline": whole})
+
+
+def _whole_path(text: str) -> str:
+    """Return the path from the root on, or the text if nothing is there."""
+    path = Path(text).expanduser()
+    return str(path.absolute()) if text.strip() and path.exists() else text
 
 
 def _in_config(value: Any) -> bool:

@@ -1,8 +1,9 @@
 """All that a run is made of, put together once: config, data, space, evaluator, seeds."""
 
 import hashlib
+import json
 import platform
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from math import inf
@@ -25,6 +26,9 @@ _LONG_STEPS, _FEWEST_EPOCHS, _MOST_EPOCHS = 10_000, 8, 30
 
 _METHODS = ("decision", "mask", "architecture", "key", "reference", "to_json")
 """What a space of the user's own must have."""
+
+_NAMED = ("name", "keras_history", "input_layers", "output_layers")
+"""Keys of a model's JSON under which names of layers stand."""
 
 _EXAMPLES, _TOLERANCE = 8, 1e-2
 """Examples a baseline is tried on, and how far from 1 their sums may be in float16 (chosen)."""
@@ -183,8 +187,36 @@ def _plain_layers(model: keras.Model) -> Iterator[keras.layers.Layer]:
 
 
 def model_fingerprint(model: keras.Model) -> str:
-    """Return sixteen hexadecimal digits that differ when the architectures do."""
-    return hashlib.sha256(model.to_json().encode()).hexdigest()[:16]
+    """Return sixteen hexadecimal digits that differ when the architectures do.
+
+    Names do not count: Keras numbers those it gives by what was built before.
+    """
+    record = json.loads(model.to_json())
+    names: dict[str, str] = {}
+    for name in _names(record):
+        names.setdefault(name, f"#{len(names)}")
+    text = json.dumps(_renamed(record, names), sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def _names(record: Any) -> Iterator[str]:
+    """Yield the names of a model, of its layers and of models in it, in their order."""
+    if isinstance(record, dict):
+        if isinstance(record.get("name"), str):
+            yield record["name"]
+        record = list(record.values())
+    if isinstance(record, list):
+        for part in record:
+            yield from _names(part)
+
+
+def _renamed(record: Any, names: Mapping[str, str], place: str = "") -> Any:
+    """Return a record with names replaced where Keras writes names, `place` being its key."""
+    if isinstance(record, dict):
+        return {key: _renamed(value, names, key) for key, value in record.items()}
+    if isinstance(record, list):
+        return [_renamed(value, names, place) for value in record]
+    return names.get(record, record) if isinstance(record, str) and place in _NAMED else record
 
 
 def versions() -> dict[str, str]:

@@ -132,6 +132,8 @@ def _head(architecture: Architecture, kind: str, code: str) -> str:
             *(["import numpy as np"] if "np." in code else []),
             "from keras import layers",
             "",
+            'keras.config.set_image_data_format("channels_last")',
+            "",
         ]
     )
 

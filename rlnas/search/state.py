@@ -35,7 +35,10 @@ def unpack(blob: bytes) -> dict[str, Any]:
             tree = json.loads(stored["json"].tobytes().decode())
             state = _with_arrays(tree, stored)
     except Exception as error:
-        raise RunError(f"the stored state of the run is damaged: {error}") from error
+        raise RunError(
+            "the stored state of the run is damaged, it cannot be read; restore the journal from "
+            "a backup or start a new run"
+        ) from error
     if not isinstance(state, dict):
         raise RunError("the stored state of the run is damaged: it is not a mapping")
     return state

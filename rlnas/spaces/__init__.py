@@ -43,6 +43,8 @@ def space_from_json(record: Mapping[str, Any]) -> Space:
     Raises:
         SpaceError: The type is unknown or the description damaged.
     """
+    if not isinstance(record, Mapping):
+        raise SpaceError(f"expected the JSON of a space, got {type(record).__name__}")
     if record.get("type") != ImageSpace.name:
         raise SpaceError(f"unknown type of space {record.get('type')!r}: expected 'image'")
     return ImageSpace.from_json(record)

@@ -70,6 +70,8 @@ _POOLED_BEHIND = 4
 """Convolutions a global pooling needs: before, a pixel sees too little of the image (chosen)."""
 _MOST_DENSE = 2
 """Dense layers before the head, as many as VGG has (Simonyan & Zisserman 2015)."""
+_MOST_FLAT = 1_000_000
+"""Parameters up to which the reference child is flattened, as many as `max_params` is (chosen)."""
 _STRIDE = 50
 
 
@@ -150,7 +152,8 @@ class ImageSpace:
         if not self._mask(()).any():
             raise SpaceError(
                 f"no network fits below max_params={max_params}, max_flops={self.max_flops} "
-                f"and max_activations={self.max_activations}; raise the caps"
+                f"and max_activations={self.max_activations} with these choices; raise the caps or "
+                "allow more choices"
             )
 
     @property
@@ -371,7 +374,9 @@ class ImageSpace:
         shape: Shape = self.input_shape
         for layer in body:
             shape, _ = layer_cost(layer, shape)
-        return (*body, Flatten()) if self._halved_twice(shape) else body
+        flattened = (*body, Flatten())
+        params = network_cost(flattened, self.input_shape, self.classes).params
+        return flattened if self._halved_twice(shape) and params <= _MOST_FLAT else body
 
 
 def _decided(kind: str) -> tuple[str, ...]:

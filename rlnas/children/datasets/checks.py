@@ -8,6 +8,7 @@ from rlnas.children.data import Array, Labels
 from rlnas.children.datasets.raw import reason
 from rlnas.errors import DataError
 
+_HIGHEST = 2**53  # up to here float64 holds each whole number
 _NUMBERS = "buif"  # kinds of NumPy's types: truth, whole, unsigned and real numbers
 
 
@@ -122,4 +123,6 @@ def _as_whole_numbers(y: Array, what: str) -> Labels:
         raise DataError(f"{what} must hold whole numbers or texts, got {y[wrong][0]}")
     if y.min() < 0:
         raise DataError(f"{what} must not hold negative labels, got {y.min()}")
+    if y.max() > _HIGHEST:
+        raise DataError(f"{what} must not hold labels above {_HIGHEST}, got {y.max()}")
     return y.astype(np.int64)

@@ -59,6 +59,8 @@ def _read(source: Any) -> Raw:
 
 
 def _read_path(source: str | Path) -> Raw:
+    if not str(source).strip("\0 "):
+        raise DataError("expected the name or path of a data set, got an empty text")
     path = Path(os.path.expanduser(source))
     if os.path.isdir(path):
         return read_folder(path)

@@ -57,7 +57,21 @@ def read_stream(source: Any) -> Raw:
         labels.append(label)
     if not images:
         raise DataError("the tf.data.Dataset is empty; expected (image, label) elements")
+    if images[0].ndim == 3 and all(_is_one_hot(label) for label in labels):
+        raise DataError(
+            "the labels of the tf.data.Dataset look one-hot; give whole numbers, for example by "
+            "map(lambda image, label: (image, tf.argmax(label)))"
+        )
     return Raw("dataset", np.concatenate(images), np.concatenate(labels))
+
+
+def _is_one_hot(label: Array) -> bool:
+    """Tell whether these labels of a seeming batch of grey images rather are one one-hot label."""
+    return (
+        label.ndim == 1
+        and len(label) > 1
+        and sorted(label.tolist()) == [0] * (len(label) - 1) + [1]
+    )
 
 
 def _elements(source: Any) -> Any:
