@@ -1,10 +1,15 @@
-"""Which of the retrained models is kept."""
+"""How many models are retrained, and which of them is kept."""
 
+import numpy as np
 import pytest
 
+from rlnas.children.data import Data
+from rlnas.config import make_config
 from rlnas.objectives import Metrics
 from rlnas.search.contenders import _chosen
 from rlnas.search.journal import DONE, LONG, Contender
+from rlnas.search.setup import Setup
+from rlnas.spaces import ImageSpace
 
 
 def contender(rank, accuracy, loss=None):
@@ -39,3 +44,21 @@ def contender(rank, accuracy, loss=None):
 )
 def test_kept_is_the_least_loss_within_one_standard_error(ranked, examples, kept):
     assert _chosen(ranked, examples).rank == kept
+
+
+@pytest.mark.parametrize(
+    ("examples", "final", "expected"),
+    [
+        (1_000, {}, (30, 5)),
+        (40_000, {}, (8, 5)),  # 10,000 steps
+        (54_000, {}, (8, 3)),  # 13,504 steps
+        (54_000, {"epochs": 1}, (1, 5)),
+        (54_000, {"top_k": 4}, (8, 4)),
+    ],
+)
+def test_fewer_are_retrained_where_each_takes_many_steps(examples, final, expected):
+    part, labels = np.zeros((examples, 4, 4, 1), np.uint8), np.arange(examples) % 2
+    small = (part[:20], labels[:20])
+    data = Data("none", part, labels, *small, *small, ("a", "b"), 1.0, "")
+    setup = Setup(make_config({"final": final}), data, ImageSpace((4, 4, 1), 2), threads=1)
+    assert (setup.long_recipe.epochs, setup.top_k) == expected

@@ -247,7 +247,11 @@ class BudgetConfig(Record):
 class FinalConfig(Record):
     """The retraining at the end."""
 
-    top_k: Count = option(5, "How many of the best are trained longer at the end (chosen).")
+    top_k: Count | None = option(
+        None,
+        "How many of the best are trained longer at the end. Default: 5, or 3 where that takes "
+        "more than 12,000 steps each (chosen).",
+    )
     epochs: Count | None = option(
         None,
         "Epochs of that longer training. Default: those of 10,000 steps, at least 8 and at most 30 "

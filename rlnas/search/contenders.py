@@ -111,7 +111,7 @@ class Contenders:
     def _top(self, trials: list[Trial]) -> Iterator[Entry]:
         rewarded = [trial for trial in trials if trial.reward is not None]
         best_first = sorted(rewarded, key=lambda trial: (-(trial.reward or 0.0), trial.id))
-        for rank, trial in enumerate(best_first[: self._setup.config.final.top_k], 1):
+        for rank, trial in enumerate(best_first[: self._setup.top_k], 1):
             yield self._of_trial(trial, rank)
 
     def _of_trial(self, trial: Trial, rank: int) -> Entry:

@@ -24,6 +24,9 @@ from rlnas.spaces import ImageSpace, Space
 _LONG_STEPS, _FEWEST_EPOCHS, _MOST_EPOCHS = 10_000, 8, 30
 """How long the retraining is where the config does not say: see `FinalConfig.epochs`."""
 
+_USUAL_K, _SMALL_K, _MANY_STEPS = 5, 3, 12_000
+"""How many are retrained where the config does not say: see `FinalConfig.top_k`."""
+
 _METHODS = ("decision", "mask", "architecture", "key", "reference", "to_json")
 """What a space of the user's own must have."""
 
@@ -73,10 +76,22 @@ class Setup:
         """The recipe of the retraining: that of the search with more epochs."""
         epochs = self.config.final.epochs
         if epochs is None:
-            examples = min(self.config.data.final_samples or inf, len(self.data.x_train))
-            steps = steps_per_epoch(self.config.recipe, int(examples))
+            steps = steps_per_epoch(self.config.recipe, self._long_examples)
             epochs = min(max(round(_LONG_STEPS / steps), _FEWEST_EPOCHS), _MOST_EPOCHS)
         return self.config.recipe.model_copy(update={"epochs": epochs})
+
+    @property
+    def top_k(self) -> int:
+        """How many of the best are retrained."""
+        if self.config.final.top_k is not None:
+            return self.config.final.top_k
+        recipe = self.long_recipe
+        steps = recipe.epochs * steps_per_epoch(recipe, self._long_examples)
+        return _USUAL_K if steps <= _MANY_STEPS else _SMALL_K
+
+    @property
+    def _long_examples(self) -> int:
+        return int(min(self.config.data.final_samples or inf, len(self.data.x_train)))
 
     def brief_evaluator(self) -> TrainingEvaluator:
         """Return the evaluator of the search, on the part of the data it may see."""
