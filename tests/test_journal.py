@@ -3,6 +3,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from stored import META
 
 from rlnas.config import make_config, read_config
 from rlnas.errors import RunError, StorageError
@@ -25,7 +26,7 @@ def folder(tmp_path):
 
 @pytest.fixture
 def journal(folder):
-    journal = folder.create(make_config({}), {})
+    journal = folder.create(make_config({}), META)
     yield journal
     journal.close()
 
@@ -150,7 +151,7 @@ def test_run_that_exists_is_refused_with_the_line_that_resumes_it(folder, journa
     with pytest.raises(
         RunError, match=r"exists already; continue it with: rlnas resume run-1 --root"
     ):
-        folder.create(make_config({}), {})
+        folder.create(make_config({}), META)
 
 
 def test_unknown_run_names_the_nearest(folder, journal):
@@ -167,13 +168,13 @@ def test_folder_without_journal_is_not_a_run(folder):
 def test_unwritable_root_is_one_sentence(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(RunError, match="choose another --root"):
-        RunFolder(tmp_path / "file" / "root", "a").create(make_config({}), {})
+        RunFolder(tmp_path / "file" / "root", "a").create(make_config({}), META)
 
 
 def test_config_comes_back_from_the_folder(tmp_path):
     config = make_config({"seed": 5, "budget": {"trials": 7}})
     folder = RunFolder(tmp_path, "a")
-    folder.create(config, {}).close()
+    folder.create(config, META).close()
     assert folder.read_config() == config
     assert make_config(read_config(folder.config)) == config
 

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from stored import META
 
 from rlnas.children.data import Data
 from rlnas.config import make_config
@@ -75,7 +76,7 @@ def timeless(trials):
 
 
 def test_budget_counts_different_architectures(folder):
-    journal, evaluator = folder.create(make_config({}), {}), Hashed()
+    journal, evaluator = folder.create(make_config({}), META), Hashed()
     loop(folder, journal, evaluator, trials=40).run()
     trials = journal.trials()
     assert len(trials) == len({trial.key for trial in trials}) == 40
@@ -84,20 +85,20 @@ def test_budget_counts_different_architectures(folder):
 
 
 def test_proposals_that_repeat_are_counted_but_not_trained(folder):
-    journal, evaluator = folder.create(make_config({}), {}), Hashed()
+    journal, evaluator = folder.create(make_config({}), META), Hashed()
     loop(folder, journal, evaluator, trials=60).run()
     assert journal.trials()[-1].proposals > 60
     assert len(evaluator.seen) == 60
 
 
 def test_each_child_has_the_seed_of_its_key(folder):
-    journal = folder.create(make_config({}), {})
+    journal = folder.create(make_config({}), META)
     loop(folder, journal, Hashed(), trials=5).run()
     assert [t.seed for t in journal.trials()] == [child_seed(3, t.key) for t in journal.trials()]
 
 
 def test_failed_children_are_recorded_and_the_search_goes_on(folder):
-    journal = folder.create(make_config({}), {})
+    journal = folder.create(make_config({}), META)
     loop(folder, journal, Hashed(), trials=40).run()
     states = [trial.state for trial in journal.trials()]
     assert states.count("failed") >= 1
@@ -106,20 +107,20 @@ def test_failed_children_are_recorded_and_the_search_goes_on(folder):
 
 
 def test_search_without_one_valid_child_says_so(folder):
-    journal = folder.create(make_config({}), {})
+    journal = folder.create(make_config({}), META)
     with pytest.raises(NoValidChildError, match=r"not one of 4 children .* NaN in epoch 1"):
         loop(folder, journal, Bad(), trials=4).run()
 
 
 def test_time_limit_ends_the_search(folder):
-    journal = folder.create(make_config({}), {})
+    journal = folder.create(make_config({}), META)
     with pytest.raises(NoValidChildError, match="not one of 0 children"):
         loop(folder, journal, Hashed(), trials=1000, time_limit=1e-9).run()
     assert journal.trials() == []
 
 
 def test_budget_of_time_alone_has_no_end_of_trials(folder, monkeypatch):
-    journal = folder.create(make_config({}), {})
+    journal = folder.create(make_config({}), META)
     searching = loop(folder, journal, Hashed(), time_limit=1000)
     monkeypatch.setattr(searching, "_seconds", lambda: 10.0 * len(searching._finished()))
     searching.run()
@@ -133,10 +134,10 @@ def test_child_that_ends_its_process_five_times_fails_and_the_search_goes_on(fol
                 raise Crash
             return super().evaluate(architecture, recipe, seed, folder)
 
-    whole = RunFolder(folder.root, "whole").create(make_config({}), {})
+    whole = RunFolder(folder.root, "whole").create(make_config({}), META)
     loop(folder, whole, Hashed()).run()
     deadly = whole.trials()[3].key
-    folder.create(make_config({}), {}).close()
+    folder.create(make_config({}), META).close()
     for _ in range(5):
         with closing(folder.open()) as journal, pytest.raises(Crash):
             loop(folder, journal, Fatal()).run()
@@ -148,7 +149,7 @@ def test_child_that_ends_its_process_five_times_fails_and_the_search_goes_on(fol
 
 
 def test_reference_that_ends_its_process_five_times_fails_too(folder):
-    journal = folder.create(make_config({}), {})
+    journal = folder.create(make_config({}), META)
     for _ in range(5):
         journal.log_start("reference/brief")
     setup = Setup(make_config({}), NO_DATA, SPACE, threads=1)
@@ -159,7 +160,7 @@ def test_reference_that_ends_its_process_five_times_fails_too(folder):
 
 
 def test_best_is_the_earliest_of_equals(folder):
-    journal = folder.create(make_config({}), {})
+    journal = folder.create(make_config({}), META)
     loop(folder, journal, Hashed(), trials=10).run()
     first = journal.trials()[0]
     equal = [replace(first, id=number, reward=0.5) for number in (3, 1, 2)]
@@ -191,11 +192,11 @@ def crashing(journal, method, count):
 )
 def test_run_that_crashes_anywhere_resumes_to_the_same_trials(tmp_path, controller, method, count):
     whole = RunFolder(tmp_path, "whole")
-    journal = whole.create(make_config({}), {})
+    journal = whole.create(make_config({}), META)
     loop(whole, journal, Hashed(), controller).run()
 
     broken, evaluator = RunFolder(tmp_path, "broken"), Hashed()
-    crashed = broken.create(make_config({}), {})
+    crashed = broken.create(make_config({}), META)
     crashing(crashed, method, count)
     with pytest.raises(Crash):
         loop(broken, crashed, evaluator, controller).run()
@@ -210,7 +211,7 @@ def test_run_that_crashes_anywhere_resumes_to_the_same_trials(tmp_path, controll
 
 
 def test_disk_that_is_full_stops_the_run_and_loses_nothing(folder):
-    journal = folder.create(make_config({}), {})
+    journal = folder.create(make_config({}), META)
     pages = journal._db.execute("PRAGMA page_count").fetchone()[0]
     journal._db.execute(f"PRAGMA max_page_count = {pages + 3}")
     with pytest.raises(StorageError, match="then resume the run"):
@@ -228,7 +229,7 @@ def test_used_up_space_ends_the_search(folder):
         "conv.activation": ["relu"], "sepconv.filters": [8], "sepconv.kernel": [1],
         "sepconv.activation": ["relu"], "dropout.rate": [0.0]})  # fmt: skip
     config = make_config({"controller": {"name": "random"}, "budget": {"trials": 500}})
-    journal = folder.create(config, {})
+    journal = folder.create(config, META)
 
     class Half:
         def evaluate(self, architecture, recipe, seed, folder=None):

@@ -8,6 +8,7 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 
 import pytest
+from stored import META
 
 from rlnas.cli import main
 from rlnas.config import make_config
@@ -17,11 +18,6 @@ from rlnas.search.folder import RunFolder, create_next, run_folders
 from rlnas.search.journal import Journal
 
 NOBODY = 65534
-META = {
-    **{"status": "searching", "own": [], "data": {"name": "none"}, "space": {}, "threads": 1},
-    **{"space_fingerprint": "", "evaluator": "training", "baseline": None, "versions": {}},
-    "best_trial": None,
-}
 
 
 @pytest.fixture

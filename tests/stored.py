@@ -1,0 +1,14 @@
+"""What a journal holds about a run as a whole, where a test does not care."""
+
+META = {
+    "status": "searching",
+    "space": {},
+    "space_fingerprint": "",
+    "data": {"name": "none"},
+    "own": [],
+    "threads": 1,
+    "evaluator": "training",
+    "baseline": None,
+    "versions": {},
+    "best_trial": None,
+}
