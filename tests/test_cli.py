@@ -274,6 +274,19 @@ def test_unknown_command_is_refused(capsys):
     assert "No such command" in err
 
 
+def test_resume_leaves_the_config_as_it_was_written(root, tmp_path, capsys):
+    shutil.copytree(root / "small", tmp_path / "small")
+    folder = RunFolder(tmp_path, "small")
+    with closing(folder.open()) as journal:
+        before = journal.meta()["config"]
+        journal.drop_contenders("long", {"status": "retraining"})
+    assert run(capsys, "resume", "small", "--root", tmp_path)[0] == 0
+    with closing(folder.open()) as journal:
+        assert journal.meta()["config"] == before
+    report = json.loads((folder.best / "report.json").read_text())
+    assert report == json.loads((root / "small" / "best" / "report.json").read_text())
+
+
 @pytest.mark.parametrize("backend", ["jax", "no_such_backend"])
 def test_backend_that_cannot_start_is_one_sentence(backend, tmp_path):
     words = [sys.executable, "-m", "rlnas", "search", "--root", str(tmp_path)]

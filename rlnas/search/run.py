@@ -152,8 +152,9 @@ class Search:
         with closing(folder.open()) as journal, folder.writing():
             meta = journal.meta()
             self._check_same(folder, meta)
-            self._take(_joined(make_config(meta["config"]), self.config, given))
-            change(folder, journal, self.config, self._progress)
+            config = _joined(make_config(meta["config"]), self.config, given)
+            self._take(config)
+            change(folder, journal, config, self._progress)
             return self._go(folder, journal)
 
     def _take(self, config: SearchConfig) -> None:
