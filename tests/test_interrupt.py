@@ -15,8 +15,18 @@ WORDS += ["--controller", "random", "--top-k", "1", "--final-epochs", "1", "--th
 def start(root, *words):
     command = [sys.executable, "-m", "rlnas", *words, "--root", str(root)]
     return subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=dict(os.environ)
+        command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=dict(os.environ),
+        preexec_fn=heed_interrupts,
     )
+
+
+def heed_interrupts():
+    """A shell starts its background jobs with SIGINT ignored, and children inherit that."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def history(root):
