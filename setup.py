@@ -16,6 +16,7 @@ REQUIRED = [
     "numpy>=2.0",
     "tensorboard>=2.18",
     "scikit-learn>=1.5",
+    "scipy>=1.13",
     "pydantic>=2.8",
     "click>=8.1",
     "rich>=13.7",

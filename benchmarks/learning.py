@@ -102,7 +102,7 @@ def main() -> None:
     changed = {name: value for name in OVERRIDES if (value := getattr(asked, name)) is not None}
     try:
         configs = [
-            make_config({"controller": {"preset": name, **changed}}).controller
+            make_config({"controller": {"name": "reinforce", "preset": name, **changed}}).controller
             for name in asked.preset or PRESETS
         ]
     except ConfigError as error:

@@ -5,7 +5,8 @@
     │   ├── ConfigError      2  a flag, a field of the config or an unknown name
     │   ├── DataError        2  the data set
     │   ├── SpaceError       2  a token, an architecture or a space
-    │   └── RunError         2  a run folder or its journal
+    │   ├── RunError         2  a run folder or its journal
+    │   └── ControllerError  2  a controller of the user's own chose what cannot be
     ├── StorageError         1  the disk refused while a run was under way
     ├── NoValidChildError    3  the search ended without one trained child
     └── InterruptedRunError  130  the user stopped the run; it was saved
@@ -49,6 +50,10 @@ class SpaceError(UsageError):
 
 class RunError(UsageError):
     """A run folder or its journal is missing, foreign or damaged."""
+
+
+class ControllerError(UsageError):
+    """A controller of the user's own failed or chose what cannot be."""
 
 
 class StorageError(RlnasError):

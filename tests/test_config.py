@@ -11,6 +11,7 @@ from rlnas.config import (
     PRESETS,
     SCHEDULES,
     SPACES,
+    SURROGATES,
     config_flags,
     default_root,
     dump_config,
@@ -64,12 +65,36 @@ def test_known_names_are_accepted():
         ("data", "dataset", DATASETS),
         ("space", "name", SPACES),
         ("controller", "name", CONTROLLERS),
-        ("controller", "preset", PRESETS),
         ("recipe", "optimizer", OPTIMIZERS),
         ("recipe", "schedule", SCHEDULES),
     ):
         for name in names:
             assert getattr(getattr(make_config({section: {field: name}}), section), field) == name
+    for preset in PRESETS:
+        config = make_config({"controller": {"name": "reinforce", "preset": preset}})
+        assert config.controller.preset == preset
+    for surrogate in SURROGATES:
+        config = make_config({"controller": {"name": "ppo", "surrogate": surrogate}})
+        assert config.controller.surrogate == surrogate
+    own = make_config({"controller": {"name": "my.module:MyController"}})
+    assert own.controller.name == "my.module:MyController"
+
+
+@pytest.mark.parametrize(
+    ("settings", "sentence"),
+    [
+        (
+            {"name": "ppo", "preset": "zoph"},
+            "preset zoph is a setting of reinforce, got it for the controller ppo",
+        ),
+        ({"name": "dqn", "surrogate": "none"}, "surrogate none is a setting of ppo, got it for"),
+        ({"name": "local", "population": 9}, "population 9 is a setting of evolution and genetic"),
+        ({"name": "random", "entropy": 0.0}, "entropy 0.0 is a setting of ppo and reinforce"),
+    ],
+)
+def test_setting_of_another_controller_is_refused(settings, sentence):
+    with pytest.raises(ConfigError, match=re.escape(sentence)):
+        make_config({"controller": settings})
 
 
 CHANGED = {

@@ -27,7 +27,7 @@ from rlnas.controllers.reading import no_memory, read
 from rlnas.controllers.sampling import draw, masked_softmax
 from rlnas.controllers.vocabulary import Vocabulary
 from rlnas.errors import ConfigError, RunError
-from rlnas.spaces import ImageSpace, observation
+from rlnas.spaces import ImageSpace, TableSpace, observation
 from rlnas.testing import check_controller, small_space
 
 SPACE = small_space()
@@ -36,9 +36,11 @@ PLAIN = (*STEM, 8)
 OTHER = (0, 1, 0, 0, 0, 0, 8)  # conv 64 1x1 relu
 FIRST = (0,)  # a network begins with a convolution; the first real decision is its filters
 
+TABLE = TableSpace([f"{a}{b}{c}{d}" for a in "012" for b in "012" for c in "012" for d in "012"])
+
 
 def reinforce(seed=0, space=SPACE, **options):
-    return make_controller(space, ControllerConfig(**options), seed)
+    return make_controller(space, ControllerConfig(**{"name": "reinforce", **options}), seed)
 
 
 def policy(controller, prefix=FIRST, space=SPACE):
@@ -80,7 +82,7 @@ def test_keras_is_loaded_only_for_a_network():
 
 
 def test_config_overrides_the_preset():
-    config = ControllerConfig(preset="zoph", batch_size=3, entropy=0.5)
+    config = ControllerConfig(name="reinforce", preset="zoph", batch_size=3, entropy=0.5)
     made = settings(config)
     assert (made.batch_size, made.entropy) == (3, 0.5)
     assert (made.learning_rate, made.repeat_advantage) == (0.0006, None)
@@ -96,11 +98,48 @@ def test_config_overrides_the_preset():
         ({"name": "random"}, ImageSpace((28, 28, 1), 10)),
         ({"preset": "default"}, ImageSpace((28, 28, 1), 10)),
         ({"preset": "zoph"}, SPACE),
+        ({"preset": "enas"}, SPACE),
+        ({"preset": "nats"}, ImageSpace((28, 28, 1), 10)),
+        ({"name": "dqn"}, TABLE),
+        ({"name": "evolution"}, ImageSpace((28, 28, 1), 10)),
+        ({"name": "genetic"}, ImageSpace((28, 28, 1), 10)),
+        ({"name": "local"}, ImageSpace((28, 28, 1), 10)),
     ],
-    ids=["random", "default", "zoph"],
+    ids=lambda value: "-".join(value.values()) if isinstance(value, dict) else "",
 )
 def test_controller_keeps_the_contract(options, space):
     check_controller(lambda seed: reinforce(seed, space, **options), space, trajectories=19)
+
+
+@pytest.mark.parametrize(
+    ("surrogate", "space"),
+    [("gp", ImageSpace((28, 28, 1), 10)), ("gp", TABLE), ("forest", TABLE), ("none", TABLE)],
+    ids=["gp, variable length", "gp", "forest", "none"],
+)
+def test_ppo_keeps_the_contract_while_it_is_screened(surrogate, space):
+    def make(seed):
+        return reinforce(seed, space, name="ppo", surrogate=surrogate)
+
+    check_controller(make, space, trajectories=32, in_flight=8)
+
+
+def test_ppo_keeps_the_contract_while_it_imitates_the_best():
+    def make(seed):
+        return reinforce(seed, TABLE, name="ppo", surrogate="none", imitation=0.5)
+
+    check_controller(make, TABLE, trajectories=19)
+
+
+@pytest.mark.parametrize("surrogate", ["gp", "none"])
+def test_ppo_proposes_nothing_twice_and_finds_all_of_a_small_space(surrogate):
+    controller = reinforce(0, TABLE, name="ppo", surrogate=surrogate)
+    seen = []
+    for _ in range(70):
+        tokens, log_probs = propose(controller, space=TABLE)
+        seen.append(tokens)
+        controller.learn([Trajectory(tokens, log_probs, float(sum(tokens)))])
+    assert len(set(seen)) == 70
+    assert sum(map(sum, seen[:20])) < sum(map(sum, seen[20:40]))  # it learns
 
 
 def test_random_is_uniform_over_what_is_allowed():
@@ -259,7 +298,7 @@ def test_losses_refuse_wrong_ranks():
 @cache
 def made_network(**changed):
     plain = replace(PRESETS["zoph"], **changed)
-    made = PolicyNetwork(5, plain, np.random.default_rng(2))
+    made = PolicyNetwork(5, 3, plain, np.random.default_rng(2))
     return made, made.state()
 
 
@@ -376,7 +415,7 @@ def test_episodes_interleave_without_changing_a_bit():
 
 def test_a_full_cache_changes_no_bit(monkeypatch):
     tokens, log_probs = propose(reinforce())
-    monkeypatch.setattr("rlnas.controllers.reinforce._CACHE_SIZE", 2)
+    monkeypatch.setattr("rlnas.controllers.reader._CACHE_SIZE", 2)
     assert propose(reinforce()) == (tokens, log_probs)
 
 

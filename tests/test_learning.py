@@ -23,7 +23,11 @@ def wins(controller, space, **options):
         ends = []
         for one, config in ((controller, options), (random, {"name": "random"})):
             # A fresh state in the same object: nothing is traced anew.
-            one.load(make_controller(space, ControllerConfig(**config), seed).state())
+            one.load(
+                make_controller(
+                    space, ControllerConfig(**{"name": "reinforce", **config}), seed
+                ).state()
+            )
             ends.append(ending(one, space, rewards, TRIALS))
         last += ends[0].last > ends[1].last
         best += ends[0].best > ends[1].best
@@ -32,7 +36,7 @@ def wins(controller, space, **options):
 
 def test_reinforce_ends_better_than_random_within_100_trials():
     space = small_space()
-    last, best = wins(make_controller(space, ControllerConfig(), 0), space)
+    last, best = wins(make_controller(space, ControllerConfig(name="reinforce"), 0), space)
     assert binomtest(last, len(SEEDS), 0.5, alternative="greater").pvalue < 0.01
     assert binomtest(best, len(SEEDS), 0.5, alternative="greater").pvalue < 0.05
 
@@ -72,7 +76,9 @@ class Bandit:
 def test_policy_finds_the_best_arm_of_a_bandit(preset, best):
     """Also with the published rates, if not within 100 trials: their gradient is right."""
     space = Bandit()
-    controller = make_controller(space, ControllerConfig(preset=preset, learning_rate=0.02), 0)
+    controller = make_controller(
+        space, ControllerConfig(name="reinforce", preset=preset, learning_rate=0.02), 0
+    )
     observed, mask = observation((), 1)[None], space.mask(())[None]
     start = controller.probabilities(observed, mask)[0]
     noise = np.random.default_rng(0)

@@ -1,4 +1,4 @@
-"""The command line: ``rlnas search | resume | list | show | sample | retrain | export``."""
+"""The command line: what ``rlnas`` and its commands do."""
 
 from rlnas.cli.app import main
 

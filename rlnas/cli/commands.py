@@ -9,6 +9,7 @@ import click
 from rich.console import Console
 
 from rlnas.cli import output
+from rlnas.cli.benchmarking import benchmark
 from rlnas.cli.options import (
     ConfigCommand,
     config_options,
@@ -174,7 +175,7 @@ def export(run: str, target: Path, root: Path, as_json: bool) -> None:
         click.echo(f"exported {run} to {target}: {', '.join(files)}; loaded back and compared")
 
 
-COMMANDS = (search, resume, list_runs, show, sample, retrain, export)
+COMMANDS = (search, resume, list_runs, show, sample, retrain, export, benchmark)
 
 
 def _progress(as_json: bool) -> SearchProgress:

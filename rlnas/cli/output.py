@@ -1,10 +1,19 @@
 """Results as a person reads them, with tables that fit the terminal."""
 
 import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TextColumn,
+    TimeRemainingColumn,
+)
 from rich.table import Table
 
 from rlnas.errors import RlnasError
@@ -49,6 +58,20 @@ def print_run(found: SearchResult, folder: RunFolder, newest: int) -> None:
     print_result(found)
     if found.status != "done":
         console.print(f"continue with: {folder.resume_line(python=found.python)}")
+
+
+@contextmanager
+def counted(what: str) -> Iterator[Callable[[int, int], None]]:
+    """Show on standard error how many of some work are done; give what is to be called with it.
+
+    Args:
+        what: The name of the work, in the plural.
+    """
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
+    console = Console(stderr=True)
+    with Progress(*columns, TimeRemainingColumn(), console=console) as progress:
+        task = progress.add_task(what, total=None)
+        yield lambda done, count: progress.update(task, completed=done, total=count)
 
 
 def list_row(folder: RunFolder) -> dict[str, Any]:

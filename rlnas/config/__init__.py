@@ -1,7 +1,15 @@
 """The config tree, its flags and YAML, and the names a user can choose from."""
 
 from rlnas.config.flags import Flag, config_flags
-from rlnas.config.names import CONTROLLERS, DATASETS, OPTIMIZERS, PRESETS, SCHEDULES, SPACES
+from rlnas.config.names import (
+    CONTROLLERS,
+    DATASETS,
+    OPTIMIZERS,
+    PRESETS,
+    SCHEDULES,
+    SPACES,
+    SURROGATES,
+)
 from rlnas.config.reading import default_root, dump_config, make_config, read_config, with_flags
 from rlnas.config.schema import (
     BudgetConfig,
@@ -21,6 +29,7 @@ __all__ = [
     "PRESETS",
     "SCHEDULES",
     "SPACES",
+    "SURROGATES",
     "BudgetConfig",
     "ControllerConfig",
     "DataConfig",

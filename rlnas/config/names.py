@@ -1,7 +1,8 @@
 """The names a user can choose from."""
 
-CONTROLLERS = ("reinforce", "random")
-PRESETS = ("default", "zoph")
+CONTROLLERS = ("ppo", "reinforce", "dqn", "evolution", "genetic", "local", "random")
+PRESETS = ("default", "zoph", "enas", "nats")
+SURROGATES = ("gp", "forest", "none")
 SPACES = ("image",)
 DATASETS = ("digits", "mnist", "fashion_mnist", "cifar10", "cifar100")
 OPTIMIZERS = ("adam", "adamw", "rmsprop", "sgd", "momentum", "nesterov")

@@ -151,7 +151,7 @@ def _sentence(detail: ErrorDetails) -> str:
         return unknown_name(f"field in {where}", path[-1], siblings)
     known = flags.get(path)
     name = ".".join(path) + (f" ({known.flag})" if known and known.flag else "")
-    if kind == "unknown_name":
+    if kind in ("unknown_name", "foreign_setting"):
         return f"{name}: {detail['msg']}"
     return f"{name}: expected {_expected(detail)}, got {got}"
 

@@ -17,10 +17,19 @@ from pydantic import (
     FiniteFloat,
     JsonValue,
     field_validator,
+    model_validator,
 )
 from pydantic_core import PydanticCustomError
 
-from rlnas.config.names import CONTROLLERS, DATASETS, OPTIMIZERS, PRESETS, SCHEDULES, SPACES
+from rlnas.config.names import (
+    CONTROLLERS,
+    DATASETS,
+    OPTIMIZERS,
+    PRESETS,
+    SCHEDULES,
+    SPACES,
+    SURROGATES,
+)
 from rlnas.errors import unknown_name
 
 _UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
@@ -61,6 +70,36 @@ def _known(what: str, names: tuple[str, ...]) -> AfterValidator:
         return value
 
     return AfterValidator(check)
+
+
+def _controller_name(name: str) -> str:
+    """Return the name of a known controller, or of a class as ``module:Class``.
+
+    Raises:
+        PydanticCustomError: It is neither.
+    """
+    if name not in CONTROLLERS and not re.fullmatch(r"[^\W\d][\w.]*:[^\W\d]\w*", name):
+        sentence = unknown_name("controller", name, CONTROLLERS)
+        raise PydanticCustomError(
+            "unknown_name",
+            "{sentence}",
+            {"sentence": f"{sentence}; a controller of your own is written module:Class"},
+        )
+    return name
+
+
+_OWNERS = {
+    "surrogate": ("ppo",),
+    "preset": ("reinforce",),
+    "learning_rate": ("ppo", "reinforce", "dqn"),
+    "batch_size": ("ppo", "reinforce", "dqn"),
+    "entropy": ("ppo", "reinforce"),
+    "baseline_decay": ("reinforce",),
+    "imitation": ("ppo",),
+    "population": ("evolution", "genetic"),
+    "tournament": ("evolution", "genetic"),
+}
+"""Whose a setting of the controller is."""
 
 
 def _plain_choices(choices: dict[str, list[Any]]) -> dict[str, list[Any]]:
@@ -158,39 +197,80 @@ class SpaceConfig(Record):
 class ControllerConfig(Record):
     """Who proposes architectures, and how it learns."""
 
-    name: Annotated[str, _known("controller", CONTROLLERS)] = option(
+    name: Annotated[str, AfterValidator(_controller_name)] = option(
         "reinforce",
-        "Who proposes: random, or reinforce, an LSTM trained by policy gradient (Zoph & Le 2016).",
+        "Who proposes: reinforce, the LSTM of Zoph & Le 2016; ppo, an LSTM policy with a "
+        "surrogate, which needs fewer trials; dqn, Q-learning after MetaQNN; evolution (Real et "
+        "al. 2019), genetic, local, random; or a class of your own as module:Class (chosen).",
         flag="--controller",
+    )
+    surrogate: Annotated[str, _known("surrogate", SURROGATES)] = option(
+        "gp",
+        "What screens the proposals of ppo: gp (a Gaussian process), forest (a random forest) or "
+        "none (see benchmarks/tables.py).",
+        flag="--surrogate",
     )
     preset: Annotated[str, _known("preset", PRESETS)] = option(
         "default",
         "Settings of reinforce: zoph (those of Zoph & Le 2016, who also cubed the accuracy: add "
-        "--reward-exponent 3) or default (learns within 100 trials, see benchmarks/learning.py).",
+        "--reward-exponent 3), enas (Pham et al. 2018), nats (Dong et al. 2021) or default "
+        "(learns within 100 trials, see benchmarks/learning.py).",
     )
     learning_rate: Number | None = option(
         None,
-        "Learning rate of the controller's Adam. Default: the preset's.",
+        "Learning rate of the Adam of ppo, reinforce or dqn. Default: the controller's.",
         flag="--controller-learning-rate",
         gt=0,
     )
     batch_size: Count | None = option(
         None,
-        "Trials per update of the controller. Default: the preset's.",
+        "Trials per update of ppo, reinforce or dqn. Default: the controller's.",
         flag="--controller-batch-size",
     )
     entropy: Number | None = option(
         None,
-        "Weight of the entropy bonus. Default: the preset's.",
+        "Weight of the entropy bonus of ppo (at the start) or reinforce. Default: the "
+        "controller's.",
         flag="--entropy",
         ge=0,
     )
     baseline_decay: Number | None = option(
         None,
-        "Decay of the moving average that is the baseline. Default: the preset's.",
+        "Decay of the moving average that is the baseline of reinforce. Default: the preset's.",
         ge=0,
         lt=1,
     )
+    imitation: Number | None = option(
+        None,
+        "Weight with which ppo imitates the 10 best so far (Abolafia et al. 2018), at most 0.5. "
+        "Default: 0 (chosen).",
+        ge=0,
+        le=0.5,
+    )
+    population: Count | None = option(
+        None,
+        "Members of the population of evolution or genetic. Default: 20 (chosen).",
+        ge=2,
+    )
+    tournament: Count | None = option(
+        None,
+        "Members of which the best becomes a parent in evolution or genetic. Default: 5 (chosen).",
+    )
+
+    @model_validator(mode="after")
+    def _settings_of_its_own(self) -> "ControllerConfig":
+        for field, owners in _OWNERS.items():
+            value = getattr(self, field)
+            if self.name not in owners and value != type(self).model_fields[field].default:
+                raise PydanticCustomError(
+                    "foreign_setting",
+                    "{sentence}",
+                    {
+                        "sentence": f"{field} {value} is a setting of {' and '.join(owners)}, got "
+                        f"it for the controller {self.name}; leave it out or choose one of those"
+                    },
+                )
+        return self
 
 
 class RecipeConfig(Record):

@@ -1,6 +1,22 @@
 """Who proposes architectures and learns from what they earned."""
 
 from rlnas.controllers.base import Action, Controller, State, Trajectory
-from rlnas.controllers.factory import make_controller
+from rlnas.controllers.factory import (
+    check_controller_class,
+    has_network,
+    make_controller,
+    plans_by_budget,
+)
+from rlnas.controllers.guest import OWN_FIGURES
 
-__all__ = ["Action", "Controller", "State", "Trajectory", "make_controller"]
+__all__ = [
+    "OWN_FIGURES",
+    "Action",
+    "Controller",
+    "State",
+    "Trajectory",
+    "check_controller_class",
+    "has_network",
+    "make_controller",
+    "plans_by_budget",
+]

@@ -11,6 +11,8 @@ from rlnas.children.backend import keras
 Tensor = Any
 """An array of the Keras backend, or a NumPy array."""
 
+_LONGEST_STEP = 2.0
+
 _MASKED = -1e9
 """Added to a masked logit: exp() of it is exactly 0 in float32, yet 0 times it is not NaN."""
 
@@ -54,10 +56,53 @@ def policy_gradient_loss(
     _check_rank(2, action_t=action_t, weight_t=weight_t)
     _check_rank(1, advantage=advantage)
     advantage = keras.ops.stop_gradient(advantage)
-    chosen_t = keras.ops.one_hot(action_t, log_p_t.shape[-1], dtype=log_p_t.dtype)
-    log_p_action_t = keras.ops.sum(chosen_t * log_p_t, axis=-1)
+    log_p_action_t = log_prob_of(log_p_t, action_t)
     log_p_trajectory = keras.ops.sum(weight_t * log_p_action_t, axis=-1)
     return -keras.ops.mean(advantage * log_p_trajectory)
+
+
+def clipped_policy_gradient_loss(
+    log_p_t: Tensor,
+    action_t: Tensor,
+    log_p_old_t: Tensor,
+    advantage: Tensor,
+    weight_t: Tensor,
+    *,
+    clip: float,
+) -> Tensor:
+    """Return the clipped surrogate loss of PPO (Schulman et al. 2017, equation 7).
+
+    The mean over the batch of ``-sum_t min(r_t A, clip(r_t, 1 - c, 1 + c) A)``, r_t the
+    ratio of the new to the old probability of what was chosen. No gradient flows through
+    the advantage or the old probabilities.
+
+    Args:
+        log_p_t: float32[B, T, V], log-probabilities.
+        action_t: int32[B, T], the entry that was chosen.
+        log_p_old_t: float32[B, T], log-probability it had when it was chosen.
+        advantage: float32[B].
+        weight_t: float32[B, T], 1 for a step of the trajectory, 0 behind its end.
+        clip: c, how far the ratio may go from 1.
+
+    Raises:
+        ValueError: An argument has the wrong rank.
+    """
+    _check_rank(3, log_p_t=log_p_t)
+    _check_rank(2, action_t=action_t, log_p_old_t=log_p_old_t, weight_t=weight_t)
+    _check_rank(1, advantage=advantage)
+    advantage_t = keras.ops.stop_gradient(advantage)[:, None]
+    # Where a token was hardly possible the ratio could overflow; beyond e^2 it is clipped anyway.
+    step_t = log_prob_of(log_p_t, action_t) - keras.ops.stop_gradient(log_p_old_t)
+    ratio_t = keras.ops.exp(keras.ops.clip(step_t, -_LONGEST_STEP, _LONGEST_STEP))
+    near_t = keras.ops.clip(ratio_t, 1.0 - clip, 1.0 + clip)
+    gain_t = keras.ops.minimum(ratio_t * advantage_t, near_t * advantage_t)
+    return -keras.ops.mean(keras.ops.sum(weight_t * gain_t, axis=-1))
+
+
+def log_prob_of(log_p_t: Tensor, action_t: Tensor) -> Tensor:
+    """Return the log-probability of what was chosen, float32[B, T]."""
+    chosen_t = keras.ops.one_hot(action_t, log_p_t.shape[-1], dtype=log_p_t.dtype)
+    return keras.ops.sum(chosen_t * log_p_t, axis=-1)
 
 
 def policy_entropy(log_p_t: Tensor) -> Tensor:

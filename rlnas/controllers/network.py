@@ -1,6 +1,6 @@
-"""The policy network of Zoph & Le 2016 in Keras: two LSTM layers over the tokens so far.
+"""The networks of the controllers in Keras: LSTM layers over the tokens so far, one head.
 
-It learns from whole trajectories here; single steps, to act, are taken in `reading`.
+They learn from whole trajectories here; single steps, to act, are taken in `reading`.
 Letters: B trajectories, T steps, V entries of the vocabulary, U units.
 """
 
@@ -15,83 +15,70 @@ from rlnas.children.backend import keras
 from rlnas.children.weights import save_weights
 from rlnas.controllers.losses import (
     Tensor,
+    clipped_policy_gradient_loss,
     entropy_bonus,
+    log_prob_of,
     masked_log_softmax,
     policy_entropy,
     policy_gradient_loss,
 )
-from rlnas.controllers.presets import Settings
-from rlnas.controllers.reading import Cell, Weights
+from rlnas.controllers.presets import Settings, Shape
+from rlnas.controllers.reading import Cell, PositionWeights, Weights
+from rlnas.controllers.vocabulary import Batch
 from rlnas.errors import RunError
-
-UNITS = 35
-"""Units of each LSTM layer and of the embedding: Zoph & Le 2016, section 4.1; that the
-embedding has as many is chosen."""
 
 _INITIAL_RANGE = 0.08
 """Weights start uniform within plus and minus this: Zoph & Le 2016, section 4.1."""
 
-Batch = dict[str, npt.NDArray[Any]]
 
-
-class PolicyNetwork:
-    """The policy's weights and their optimizer.
+class SequenceNetwork:
+    """A network over token sequences, and its optimizer.
 
     Neither making nor using it draws from any global source of randomness.
 
     Args:
-        vocabulary: V.
-        settings: How it learns.
+        model: With all weights zero; its `compute_loss` says what it learns.
+        shape: What it was made by.
+        learning_rate: Of Adam.
+        clip_norm: Largest global norm of the gradient; None for no clipping.
         rng: Source of the initial weights.
     """
 
-    def __init__(self, vocabulary: int, settings: Settings, rng: np.random.Generator) -> None:
+    def __init__(
+        self,
+        model: Any,
+        shape: Shape,
+        learning_rate: float,
+        clip_norm: float | None,
+        rng: np.random.Generator,
+    ) -> None:
         """See the class."""
-        self._model = _sequence_model(vocabulary)
-        self._model.entropy_weight = settings.entropy
-        self._optimizer = _Adam(
-            settings.learning_rate, global_clipnorm=settings.clip_norm, name="adam"
-        )
+        self._model, self._shape = model, shape
+        self._optimizer = _Adam(learning_rate, global_clipnorm=clip_norm, name="adam")
         self._optimizer.build(self._model.trainable_variables)
         self._model.compile(self._optimizer)
         for variable in self._model.trainable_variables:
             variable.assign(rng.uniform(-_INITIAL_RANGE, _INITIAL_RANGE, variable.shape))
 
-    def weights(self) -> Weights:
+    def weights(self) -> Weights | PositionWeights:
         """Return a copy of the weights, to act by."""
-        variables = self._model.trainable_variables
-        embedding, *cells, head, head_bias = [
-            np.asarray(variable).astype(np.float64) for variable in variables
+        variables = [
+            np.asarray(variable).astype(np.float64) for variable in self._model.trainable_variables
         ]
+        if self._shape.factorised:
+            return PositionWeights(variables[0])
+        embedding, *cells, head, head_bias = variables
+        layers = [cells[first : first + 3] for first in range(0, len(cells), 3)]
         return Weights(
             embedding=embedding,
             cells=tuple(
                 Cell(np.concatenate([kernel, recurrent_kernel]), bias)
-                for kernel, recurrent_kernel, bias in (cells[:3], cells[3:])
+                for kernel, recurrent_kernel, bias in layers
             ),
             head=head,
             head_bias=head_bias,
+            squash=self._shape.squash,
         )
-
-    def update(self, batch: Batch) -> dict[str, float]:
-        """Take one step of the optimizer.
-
-        Args:
-            batch: ``entry`` int32[B, T], what was read at each step; ``action``
-                int32[B, T], what was chosen; ``mask`` int8[B, T, V]; ``weight``
-                float32[B, T]; ``advantage`` float32[B]; ``temperature`` float32[B],
-                by which the logits were divided when the tokens were drawn.
-
-        Returns:
-            ``policy_loss``, ``entropy`` (nats per decision) and ``gradient_norm`` (before
-            clipping).
-        """
-        figures = self._model.train_on_batch(batch["entry"], batch, return_dict=True)
-        return {
-            "policy_loss": float(figures["policy_loss"]),
-            "entropy": float(figures["entropy"]),
-            "gradient_norm": float(self._optimizer.gradient_norm),
-        }
 
     def state(self) -> dict[str, npt.NDArray[Any]]:
         """Return copies of all variables of the network and its optimizer, by path."""
@@ -155,10 +142,11 @@ class _Latest(keras.metrics.Metric):  # type: ignore[misc]
         return keras.ops.convert_to_tensor(self._value)
 
 
-class _SequenceModel(keras.Model):  # type: ignore[misc]
+class _PolicyModel(keras.Model):  # type: ignore[misc]
     """Logits of whole trajectories, trained by policy gradient."""
 
     entropy_weight = 0.0
+    clip: float | None = None
 
     def compute_loss(
         self,
@@ -170,28 +158,117 @@ class _SequenceModel(keras.Model):  # type: ignore[misc]
     ) -> Tensor:
         log_p_t = masked_log_softmax(y_pred / y["temperature"][:, None, None], y["mask"])
         entropy_t = policy_entropy(log_p_t)
-        loss = policy_gradient_loss(log_p_t, y["action"], y["advantage"], y["weight"])
+        if self.clip is None:
+            loss = policy_gradient_loss(log_p_t, y["action"], y["advantage"], y["weight"])
+        else:
+            loss = _clipped_loss(log_p_t, y, self.clip)
         bonus = entropy_bonus(entropy_t, y["weight"])
         self.policy_loss.update_state(loss)
         self.entropy.update_state(bonus / keras.ops.mean(keras.ops.sum(y["weight"], axis=-1)))
+        if "entropy_weight" in y:
+            return loss - keras.ops.mean(y["entropy_weight"]) * bonus
         return loss - self.entropy_weight * bonus
 
 
-def _sequence_model(vocabulary: int) -> Any:
-    """Return the network with all weights zero, so that no initializer draws a seed."""
+class PolicyNetwork(SequenceNetwork):
+    """The weights of a policy, which learns by policy gradient.
+
+    Args:
+        vocabulary: V.
+        steps: T.
+        settings: How it learns.
+        rng: Source of the initial weights.
+        clip: How far the ratio of probabilities may go from 1, for the clipped loss of PPO;
+            None for the plain policy gradient.
+    """
+
+    def __init__(
+        self,
+        vocabulary: int,
+        steps: int,
+        settings: Settings,
+        rng: np.random.Generator,
+        clip: float | None = None,
+    ) -> None:
+        """See the class."""
+        model = sequence_model(_PolicyModel, vocabulary, steps, settings.shape)
+        model.policy_loss, model.entropy = _Latest("policy_loss"), _Latest("entropy")
+        model.entropy_weight, model.clip = settings.entropy, clip
+        super().__init__(model, settings.shape, settings.learning_rate, settings.clip_norm, rng)
+
+    def update(self, batch: Batch) -> dict[str, float]:
+        """Take one step of the optimizer.
+
+        Args:
+            batch: ``entry`` int32[B, T], what was read at each step; ``action``
+                int32[B, T], what was chosen; ``mask`` int8[B, T, V]; ``weight``
+                float32[B, T]; ``advantage`` float32[B]; ``temperature`` float32[B],
+                by which the logits were divided when the tokens were drawn.
+
+        Returns:
+            ``policy_loss``, ``entropy`` (nats per decision) and ``gradient_norm`` (before
+            clipping).
+        """
+        figures = self._model.train_on_batch(batch["entry"], batch, return_dict=True)
+        return {
+            "policy_loss": float(figures["policy_loss"]),
+            "entropy": float(figures["entropy"]),
+            "gradient_norm": float(self._optimizer.gradient_norm),
+        }
+
+
+def _clipped_loss(log_p_t: Tensor, y: Any, clip: float) -> Tensor:
+    """Return PPO's loss, and what imitation adds: rows that are to be made more likely."""
+    loss = clipped_policy_gradient_loss(
+        log_p_t, y["action"], y["log_prob"], y["advantage"], y["weight"], clip=clip
+    )
+    log_p_trajectory = keras.ops.sum(y["weight"] * log_prob_of(log_p_t, y["action"]), axis=-1)
+    return loss - keras.ops.mean(y["imitation"] * log_p_trajectory)
+
+
+class _PositionLogits(keras.layers.Layer):  # type: ignore[misc]
+    """Logits that depend on the position alone."""
+
+    def __init__(self, steps: int, vocabulary: int) -> None:
+        super().__init__(name="positions")
+        self._logits = self.add_weight(
+            shape=(steps, vocabulary), initializer="zeros", name="logits"
+        )
+
+    def call(self, entry_t: Tensor) -> Tensor:
+        zeros = keras.ops.cast(0 * entry_t, self._logits.dtype)
+        return zeros[..., None] + self._logits[None]
+
+
+def sequence_model(kind: type[Any], vocabulary: int, steps: int, shape: Shape) -> Any:
+    """Return a network with all weights zero, so that no initializer draws a seed.
+
+    Args:
+        kind: The model's class.
+        vocabulary: V.
+        steps: T.
+        shape: Its layers.
+    """
     layers = keras.layers
+    if shape.factorised:
+        entry_t = keras.Input((steps,), dtype="int32", name="entry")
+        return kind(entry_t, _PositionLogits(steps, vocabulary)(entry_t), name="policy")
     zeros = {"kernel_initializer": "zeros", "recurrent_initializer": "zeros", "seed": 0}
     # Each layer is named, or Keras would number them and no two controllers agree on the names.
     cells = layers.StackedRNNCells(
-        [layers.LSTMCell(UNITS, name=name, **zeros) for name in ("lstm_1", "lstm_2")], name="cells"
+        [
+            layers.LSTMCell(shape.units, name=f"lstm_{number}", **zeros)
+            for number in range(1, shape.layers + 1)
+        ],
+        name="cells",
     )
     entry_t = keras.Input((None,), dtype="int32", name="entry")
     embedded_t = layers.Embedding(
-        vocabulary, UNITS, embeddings_initializer="zeros", name="embedding"
+        vocabulary, shape.units, embeddings_initializer="zeros", name="embedding"
     )(entry_t)
     output_t = layers.RNN(cells, return_sequences=True, name="lstm")(embedded_t)
     logits_t = layers.Dense(vocabulary, kernel_initializer="zeros", name="softmaxes")(output_t)
-    model = _SequenceModel(entry_t, logits_t, name="policy")
-    model.policy_loss = _Latest("policy_loss")
-    model.entropy = _Latest("entropy")
-    return model
+    if shape.squash is not None:
+        most, temperature = shape.squash
+        logits_t = most * keras.ops.tanh(logits_t / temperature)
+    return kind(entry_t, logits_t, name="policy")

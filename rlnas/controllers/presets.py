@@ -6,6 +6,24 @@ from rlnas.config import ControllerConfig
 
 
 @dataclass(frozen=True, slots=True)
+class Shape:
+    """The layers of a controller's network.
+
+    Attributes:
+        units: Of each LSTM layer and of the embedding. 35: Zoph & Le 2016, section 4.1; that
+            the embedding has as many is chosen.
+        layers: LSTM layers. 2: Zoph & Le 2016, section 4.1.
+        squash: (c, t): a logit z becomes c tanh(z / t); None to take it as it is.
+        factorised: Logits for each position by itself, without any LSTM.
+    """
+
+    units: int = 35
+    layers: int = 2
+    squash: tuple[float, float] | None = None
+    factorised: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Settings:
     """How the policy learns.
 
@@ -22,6 +40,7 @@ class Settings:
             an advantage; None to let its reward teach again.
         heating: Factor by which each consecutive repeat raises the sampling temperature; 1
             for never.
+        shape: The layers of the network.
     """
 
     learning_rate: float
@@ -32,6 +51,7 @@ class Settings:
     advantage_limit: float | None
     repeat_advantage: float | None
     heating: float
+    shape: Shape = Shape()
 
 
 PRESETS = {
@@ -57,8 +77,34 @@ PRESETS = {
         repeat_advantage=None,  # none is mentioned: a repeat was one more sample
         heating=1.0,  # none is mentioned; once it is sure of itself, the search ends early
     ),
+    # Pham et al. 2018, "Efficient Neural Architecture Search via Parameter Sharing". What the
+    # paper leaves open is set as in its published code.
+    "enas": Settings(
+        learning_rate=0.00035,  # section 3.1
+        batch_size=1,  # published code: one child per step
+        entropy=1e-4,  # section 3.1
+        baseline_decay=0.99,  # published code
+        clip_norm=None,  # published code
+        advantage_limit=None,  # reward less baseline
+        repeat_advantage=None,
+        heating=1.0,
+        shape=Shape(units=64, layers=1, squash=(2.5, 5.0)),  # appendix; tanh constant 2.5
+    ),
+    # Dong et al. 2021, "NATS-Bench", the REINFORCE of its experiments: no network, but one
+    # softmax per position.
+    "nats": Settings(
+        learning_rate=0.01,  # published code
+        batch_size=1,  # published code
+        entropy=0.0,  # none
+        baseline_decay=0.9,  # published code
+        clip_norm=None,
+        advantage_limit=None,
+        repeat_advantage=None,
+        heating=1.0,
+        shape=Shape(factorised=True),
+    ),
 }
-"""By name. All share two LSTM layers of 35 units and weights uniform in +-0.08 (section 4.1)."""
+"""By name. Weights start uniform in +-0.08 (Zoph & Le 2016, section 4.1)."""
 
 
 def settings(config: ControllerConfig) -> Settings:

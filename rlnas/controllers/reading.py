@@ -40,12 +40,25 @@ class Weights:
         cells: The LSTM layers, from the bottom.
         head: float64[U, V], the softmaxes of all decisions side by side.
         head_bias: float64[V].
+        squash: As in `Shape`.
     """
 
     embedding: Floats
     cells: tuple[Cell, ...]
     head: Floats
     head_bias: Floats
+    squash: tuple[float, float] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class PositionWeights:
+    """Logits of a policy that knows the position alone.
+
+    Attributes:
+        logits: float64[T, V].
+    """
+
+    logits: Floats
 
 
 Memory = tuple[tuple[Floats, Floats], ...]
@@ -77,7 +90,11 @@ def read(weights: Weights, entry: int, memory: Memory) -> tuple[Floats, Memory]:
         state = _sigmoid(kept) * state + _sigmoid(opened) * np.tanh(candidate)
         signal = _sigmoid(shown) * np.tanh(state)
         remembered.append((signal, state))
-    return signal @ weights.head + weights.head_bias, tuple(remembered)
+    logits = signal @ weights.head + weights.head_bias
+    if weights.squash is not None:
+        most, temperature = weights.squash
+        logits = most * np.tanh(logits / temperature)
+    return logits, tuple(remembered)
 
 
 def _sigmoid(x: Floats) -> Floats:

@@ -6,26 +6,20 @@ arXiv:1611.01578. Rates and what was changed to learn from few trials: `presets`
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from rlnas.controllers.base import Action, Array, State, Trajectory
 from rlnas.controllers.baseline import Baseline
-from rlnas.controllers.network import Batch, PolicyNetwork
 from rlnas.controllers.origin import check_origin, origin
+from rlnas.controllers.policy import Policy
 from rlnas.controllers.presets import Settings
-from rlnas.controllers.reading import Floats, Memory, no_memory, read
-from rlnas.controllers.sampling import draw_action, masked_softmax
-from rlnas.controllers.vocabulary import Vocabulary
+from rlnas.controllers.sampling import draw_action
 from rlnas.spaces import Space, prefix_of
 
 _HOTTEST = 1000.0
 """Cap of the sampling temperature, hot enough to be uniform (chosen)."""
-
-_CACHE_SIZE = 4096
-"""Prefixes whose logits are kept, about 2 kB each (chosen)."""
 
 
 class ReinforceController:
@@ -52,15 +46,12 @@ class ReinforceController:
         """See the class."""
         self._origin = origin(self.name, space)
         self._settings = settings
-        self._vocabulary = Vocabulary(space)
-        self._max_tokens = space.max_tokens
         self._rng = np.random.default_rng(seed)
-        self._network = PolicyNetwork(self._vocabulary.size, settings, self._rng)
+        self._policy = Policy(space, settings, self._rng)
         self._baseline = Baseline(settings.baseline_decay)
         self._temperature = 1.0
         self._batch: list[tuple[tuple[int, ...], float, float]] = []
         """Tokens, advantage, and the temperature that stood when they were handed in."""
-        self._keep_weights()
 
     def act(self, observation: Array, mask: Array) -> Action:
         """Choose the next token of each episode; arguments as in `Controller.act`."""
@@ -70,7 +61,7 @@ class ReinforceController:
         """Return the policy, float64[W, A]; arguments as in `Controller.probabilities`."""
         return np.stack(
             [
-                self._row(prefix_of(observed), allowed)
+                self._policy.row(prefix_of(observed), allowed, self._temperature)
                 for observed, allowed in zip(observation, mask, strict=True)
             ]
         )
@@ -97,7 +88,7 @@ class ReinforceController:
         return {
             "origin": dict(self._origin),
             "generator": self._rng.bit_generator.state,
-            "network": self._network.state(),
+            "network": self._policy.state(),
             "baseline": self._baseline.state(),
             "temperature": self._temperature,
             "batch": [[list(tokens), *numbers] for tokens, *numbers in self._batch],
@@ -110,7 +101,7 @@ class ReinforceController:
             RunError: The state is of another controller or space.
         """
         check_origin(state, self._origin)
-        self._network.load(state["network"])
+        self._policy.load(state["network"])
         self._rng.bit_generator.state = state["generator"]
         self._baseline.load(state["baseline"])
         self._temperature = float(state["temperature"])
@@ -118,7 +109,6 @@ class ReinforceController:
             (tuple(tokens), float(advantage), float(temperature))
             for tokens, advantage, temperature in state["batch"]
         ]
-        self._keep_weights()
 
     def save_weights(self, path: Path) -> None:
         """Write the policy's weights as a Keras file; its name ends in ``.weights.h5``.
@@ -126,38 +116,7 @@ class ReinforceController:
         Raises:
             StorageError: The disk refused.
         """
-        self._network.save_weights(path)
-
-    def _keep_weights(self) -> None:
-        """Act by the network's present weights, and forget what was read by others."""
-        self._weights = self._network.weights()
-        self._read: dict[tuple[int, ...], tuple[Floats, Memory]] = {}  # logits, memory
-
-    def _row(self, prefix: tuple[int, ...], mask: Array) -> Floats:
-        entries = self._vocabulary.entries(prefix)
-        logits = np.zeros(len(mask))
-        if mask.any():
-            logits[: entries.stop - entries.start] = self._logits(prefix)[entries]
-        return masked_softmax(logits / self._temperature, mask)
-
-    def _logits(self, prefix: tuple[int, ...]) -> Floats:
-        """Return float64[V], what comes behind a prefix; parts of it read before are kept."""
-        if prefix not in self._read:
-            for length in range(len(prefix) + 1):
-                if prefix[:length] not in self._read:
-                    self._read_last(prefix[:length])
-        return self._read[prefix][0]
-
-    def _read_last(self, prefix: tuple[int, ...]) -> None:
-        """Read the last token of a prefix whose other tokens were read before."""
-        if prefix:
-            entry = self._vocabulary.entry(prefix, len(prefix) - 1)
-            memory = self._read[prefix[:-1]][1]
-        else:
-            entry, memory = Vocabulary.START, no_memory(self._weights)
-        if len(self._read) >= _CACHE_SIZE:
-            self._read.clear()
-        self._read[prefix] = read(self._weights, entry, memory)
+        self._policy.save_weights(path)
 
     def _heat(self, repeated: bool) -> None:
         hotter = min(self._temperature * self._settings.heating, _HOTTEST)
@@ -179,9 +138,11 @@ class ReinforceController:
 
     def _update(self) -> dict[str, float]:
         advantages = np.array([advantage for _, advantage, _ in self._batch])
-        figures = self._network.update(self._arrays(self._scaled(advantages)))
+        batch = self._policy.batch([tokens for tokens, _, _ in self._batch])
+        batch["advantage"] = self._scaled(advantages).astype(np.float32)
+        batch["temperature"] = np.array([each[2] for each in self._batch], dtype=np.float32)
+        figures = self._policy.update(batch)
         self._batch.clear()
-        self._keep_weights()
         return {**figures, "advantage": float(advantages.mean())}
 
     def _scaled(self, advantages: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
@@ -189,21 +150,3 @@ class ReinforceController:
         if limit is None or self._baseline.scale == 0.0:
             return advantages
         return np.clip(advantages / self._baseline.scale, -limit, limit)
-
-    def _arrays(self, advantages: npt.NDArray[np.float64]) -> Batch:
-        steps = (len(self._batch), self._max_tokens)
-        batch: dict[str, npt.NDArray[Any]] = {
-            "entry": np.zeros(steps, dtype=np.int32),
-            "action": np.zeros(steps, dtype=np.int32),
-            "mask": np.zeros((*steps, self._vocabulary.size), dtype=np.int8),
-            "weight": np.zeros(steps, dtype=np.float32),
-            "advantage": advantages.astype(np.float32),
-            "temperature": np.array([each[2] for each in self._batch], dtype=np.float32),
-        }
-        for row, (tokens, _, _) in enumerate(self._batch):
-            for t in range(len(tokens)):
-                batch["action"][row, t] = self._vocabulary.entry(tokens, t)
-                batch["mask"][row, t] = self._vocabulary.mask(tokens[:t])
-            batch["entry"][row, 1 : len(tokens)] = batch["action"][row, : len(tokens) - 1]
-            batch["weight"][row, : len(tokens)] = 1.0
-        return batch

@@ -1,11 +1,15 @@
 """One number for each choice of each decision, so that one network serves all decisions."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from rlnas.spaces import Space
+
+Batch = dict[str, npt.NDArray[Any]]
+"""What a network reads of B sequences of T steps, by name."""
 
 
 class Vocabulary:
@@ -44,3 +48,26 @@ class Vocabulary:
         wide = np.zeros(self.size, dtype=np.int8)
         wide[entries] = self._space.mask(prefix)[: entries.stop - entries.start]
         return wide
+
+    def batch(self, sequences: Sequence[Sequence[int]]) -> Batch:
+        """Return what a network reads of B whole sequences, padded to T steps.
+
+        Returns:
+            ``entry`` int32[B, T], what is read at each step, ``action`` int32[B, T], what is
+            chosen, ``mask`` int8[B, T, V] and ``weight`` float32[B, T], 0 behind the end.
+        """
+        steps = (len(sequences), self._space.max_tokens)
+        batch: Batch = {
+            "entry": np.zeros(steps, dtype=np.int32),
+            "action": np.zeros(steps, dtype=np.int32),
+            "mask": np.zeros((*steps, self.size), dtype=np.int8),
+            "weight": np.zeros(steps, dtype=np.float32),
+        }
+        for row, tokens in enumerate(sequences):
+            for t in range(len(tokens)):
+                batch["action"][row, t] = self.entry(tokens, t)
+                batch["mask"][row, t] = self.mask(tokens[:t])
+            for t in range(1, len(tokens)):
+                batch["entry"][row, t] = batch["action"][row, t - 1]
+            batch["weight"][row, : len(tokens)] = 1.0
+        return batch

@@ -13,8 +13,17 @@ from rlnas.evaluation.base import (
     Result,
     child_seed,
 )
+from rlnas.evaluation.table import (
+    FORMATS,
+    Table,
+    TableEvaluator,
+    TableFormat,
+    read_table,
+    with_columns,
+)
 
 __all__ = [
+    "FORMATS",
     "CachedExecutor",
     "Evaluator",
     "Executor",
@@ -22,5 +31,10 @@ __all__ = [
     "Job",
     "Outcome",
     "Result",
+    "Table",
+    "TableEvaluator",
+    "TableFormat",
     "child_seed",
+    "read_table",
+    "with_columns",
 ]

@@ -13,7 +13,7 @@ from rlnas.children.data import Data
 from rlnas.children.datasets import load_data
 from rlnas.children.runtime import prepare
 from rlnas.config import DATASETS, SearchConfig, default_root, make_config, with_flags
-from rlnas.controllers import make_controller
+from rlnas.controllers import check_controller_class, make_controller
 from rlnas.errors import ConfigError, InterruptedRunError, RlnasError, RunError, unknown_name
 from rlnas.evaluation import InlineExecutor
 from rlnas.evaluation.training import UserFunction
@@ -88,6 +88,7 @@ class Search:
             raise ConfigError(f"root: expected the path of a folder, got {type(root).__name__}")
         self.root = Path(root) if root is not None else default_root()
         self._progress = progress or Silence()
+        check_controller_class(self.config.controller)
         own = {name: value for name, value in named.items() if not _in_config(value)}
         loaded = load_data(own.get("data"), self.config.data, self.config.seed)
         self._setup = _make_setup(
@@ -184,7 +185,12 @@ class Search:
     def _search(self, folder: RunFolder, journal: Journal, stack: ExitStack) -> Recorder:
         self._progress.note(f"run {folder.name} in {folder.path}")
         Contenders(self._setup, folder, journal, self._progress).brief()
-        controller = make_controller(self._setup.space, self.config.controller, self.config.seed)
+        controller = make_controller(
+            self._setup.space,
+            self.config.controller,
+            self.config.seed,
+            trials=self.config.budget.most_trials,
+        )
         executor = InlineExecutor(self._setup.brief_evaluator())
         recorder = Recorder(self._setup, folder, journal, controller)
         stack.enter_context(closing(recorder))

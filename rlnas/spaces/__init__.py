@@ -18,6 +18,7 @@ from rlnas.spaces.base import (
 )
 from rlnas.spaces.choices import ACTIVATIONS, DEFAULT_CHOICES
 from rlnas.spaces.image import ImageSpace
+from rlnas.spaces.table import TableSpace
 
 __all__ = [
     "ACTIVATIONS",
@@ -27,6 +28,7 @@ __all__ = [
     "ImageSpace",
     "Mask",
     "Space",
+    "TableSpace",
     "check_token",
     "check_tokens",
     "fingerprint",
@@ -45,6 +47,11 @@ def space_from_json(record: Mapping[str, Any]) -> Space:
     """
     if not isinstance(record, Mapping):
         raise SpaceError(f"expected the JSON of a space, got {type(record).__name__}")
-    if record.get("type") != ImageSpace.name:
-        raise SpaceError(f"unknown type of space {record.get('type')!r}: expected 'image'")
-    return ImageSpace.from_json(record)
+    kinds: dict[Any, Any] = {each.name: each for each in (ImageSpace, TableSpace)}
+    kind = kinds.get(record.get("type"))
+    if kind is None:
+        raise SpaceError(
+            f"unknown type of space {record.get('type')!r}: expected one of {sorted(kinds)}"
+        )
+    space: Space = kind.from_json(record)
+    return space

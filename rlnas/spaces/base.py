@@ -37,19 +37,21 @@ class Architecture:
 
     Attributes:
         tokens: The sequence as it was written, stop token included.
-        layers: The layers before the head.
+        layers: The layers before the head; none for a row of a table.
         input_shape: Shape of one example.
         classes: Number of classes, the units of the head.
+        text: What a table calls it; empty for a network of layers.
     """
 
     tokens: tuple[int, ...]
     layers: tuple[Layer, ...]
     input_shape: Shape
     classes: int
+    text: str = ""
 
     def describe(self) -> str:
         """Return the layers in one line of text."""
-        return " > ".join(describe(layer) for layer in self.layers) or "(head only)"
+        return self.text or " > ".join(describe(layer) for layer in self.layers) or "(head only)"
 
     def to_json(self) -> dict[str, Any]:
         """Return the architecture as JSON."""

@@ -8,6 +8,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
 
+from rlnas.controllers import OWN_FIGURES
+
 Kind = Literal["scalar", "image", "text", "hparam"]
 
 
@@ -70,7 +72,8 @@ TAGS: tuple[Tag, ...] = (
     Tag("controller/baseline", "moving average of the rewards", _REWARD, "scalar"),
     Tag(
         "controller/advantage",
-        "mean of reward less baseline in the batch; for a repeat, what the preset sets instead",
+        "mean of reward less baseline in the batch; for a repeat, what the preset sets instead; "
+        "of ppo: mean standing among all results, from -1 to 1",
         _REWARD,
         "scalar",
     ),
@@ -78,6 +81,20 @@ TAGS: tuple[Tag, ...] = (
     Tag("controller/policy_loss", "loss of the policy gradient", "", "scalar"),
     Tag("controller/gradient_norm", "norm of the gradient before it was clipped", "", "scalar"),
     Tag("controller/temperature", "divisor of the logits when tokens are sampled", "", "scalar"),
+    Tag("controller/entropy_weight", "weight of the entropy bonus of ppo", "", "scalar"),
+    Tag(
+        "controller/screen_correlation",
+        "rank correlation of the surrogate's last 40 predictions with what was earned",
+        "",
+        "scalar",
+    ),
+    Tag("controller/screen_on", "whether the surrogate's picks are followed, 1 or 0", "", "scalar"),
+    Tag("controller/epsilon", "share of tokens that dqn draws uniformly", _SHARE, "scalar"),
+    Tag("controller/loss", "loss of dqn's values", "", "scalar"),
+    Tag("controller/population", "members of the population", "", "scalar"),
+    Tag("controller/population_reward", "mean reward of the population", _REWARD, "scalar"),
+    Tag("controller/failures", "neighbours in a row that were not better", "", "scalar"),
+    Tag("controller/restarts", "how often the local search began anew", "", "scalar"),
     Tag(
         "final/val_accuracy",
         "validation accuracy after the longer training, step = rank in the search (0: the "
@@ -131,11 +148,13 @@ _BY_NAME = {tag.name: tag for tag in TAGS}
 
 
 def find(name: str, kind: Kind) -> Tag:
-    """Return a declared tag.
+    """Return a declared tag, or that of a figure of the user's own controller.
 
     Raises:
         KeyError: No tag of this name and kind is declared; that is a mistake in the code.
     """
+    if name.startswith(OWN_FIGURES) and kind == "scalar":
+        return Tag(name, "a figure of your own controller", "", "scalar")
     tag = _BY_NAME.get(name)
     if tag is None or tag.kind != kind:
         raise KeyError(f"{kind} {name!r} is written but not declared in {__name__}.TAGS")

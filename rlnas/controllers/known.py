@@ -1,0 +1,48 @@
+"""Which architectures were proposed, so that nothing is proposed twice."""
+
+from collections.abc import Sequence
+
+from rlnas.controllers.history import History, Tokens
+from rlnas.spaces import Space
+
+
+class Known:
+    """Architectures by canonical key.
+
+    Args:
+        space: The grammar.
+    """
+
+    def __init__(self, space: Space) -> None:
+        """See the class."""
+        self._space = space
+        self._tokens: dict[str, Tokens] = {}
+
+    def key(self, tokens: Tokens) -> str:
+        """Return the canonical key of an architecture."""
+        return self._space.key(self._space.architecture(tokens))
+
+    def has(self, tokens: Tokens) -> bool:
+        """Return whether this architecture, or an equal one, is known."""
+        return self.key(tokens) in self._tokens
+
+    def __contains__(self, key: str) -> bool:
+        """Return whether an architecture of this key is known."""
+        return key in self._tokens
+
+    def add(self, tokens: Tokens) -> None:
+        """Remember an architecture."""
+        self._tokens.setdefault(self.key(tokens), tokens)
+
+    def state(self, history: History) -> list[list[int]]:
+        """Return what is known and not in a history."""
+        learned = set(history.all())
+        return [list(tokens) for tokens in self._tokens.values() if tokens not in learned]
+
+    def load(self, state: Sequence[Sequence[int]], history: History) -> None:
+        """Set what is in a history and what `state` returned."""
+        self._tokens = {}
+        for tokens in history.all():
+            self.add(tokens)
+        for each in state:
+            self.add(tuple(int(token) for token in each))

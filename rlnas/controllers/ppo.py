@@ -1,0 +1,321 @@
+"""PPO over whole architectures, with a surrogate that screens what it proposes.
+
+John Schulman et al., "Proximal Policy Optimization Algorithms", arXiv:1707.06347. A policy of
+this size learns from some hundred results only if it takes several steps on each batch, looks
+at ranks rather than at rewards, and proposes nothing twice; `docs/benchmarks.md` measures it.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from rlnas.controllers.base import Action, Array, State, Trajectory
+from rlnas.controllers.candidates import Candidates
+from rlnas.controllers.history import History, Tokens
+from rlnas.controllers.known import Known
+from rlnas.controllers.origin import check_origin, origin
+from rlnas.controllers.plans import Plans
+from rlnas.controllers.policy import Policy
+from rlnas.controllers.presets import Settings
+from rlnas.controllers.sampling import draw
+from rlnas.controllers.screen import Screen
+from rlnas.controllers.surrogate import Surrogate
+from rlnas.controllers.variation import uniform
+from rlnas.controllers.vocabulary import Batch
+from rlnas.spaces import Space, prefix_of
+
+_DRAWS, _HEATING = 30, 1.15
+"""Draws of the policy for what was never proposed, and the factor by which each raises the
+temperature: the last is nearly uniform (chosen)."""
+
+_UNIFORM_DRAWS = 300
+"""Uniform draws where that found nothing, as when a small space is nearly used up (chosen)."""
+
+_ROUND = 5
+"""Proposals of which some are screened and the others are not."""
+
+_STAGNANT_OPTIMISM = 2.0
+"""Factor of the screen's optimism while nothing better is found (chosen)."""
+
+_LEAST = 1e-30
+"""Probabilities below this are taken for it, so that their logarithm is finite."""
+
+
+@dataclass(frozen=True, slots=True)
+class PPOSettings:
+    """How the policy learns and what is screened.
+
+    Attributes:
+        learning_rate: Of Adam.
+        batch_size: Results per update.
+        epochs: Steps on each batch.
+        sharpness: s of the advantage ``((s + 1) q^s - 1) / s``, q the share of results that are
+            worse: its mean is 0, its highest value 1, and with larger s fewer are above 0.
+        clip: How far a ratio of probabilities may go from 1.
+        entropy: Weight of the entropy bonus at the start.
+        entropy_end: Its weight after `anneal` results.
+        anneal: Results over which it falls, linearly.
+        stagnation: Results without a better best after which it starts falling anew.
+        imitation: Weight of imitating the best, at most 0.5; 0 for none.
+        elite: How many of the best are imitated and mutated.
+        clip_norm: Largest global norm of the gradient.
+        screened: Of five proposals, how many the surrogate picks.
+        written: Tokens of new candidates per proposal, about; of eight candidates one is a
+            sample of the policy, two are uniform draws and five edits of the best.
+        candidates: How many are kept at most.
+    """
+
+    learning_rate: float = 0.03
+    batch_size: int = 5
+    epochs: int = 4
+    sharpness: float = 8.0
+    clip: float = 0.2
+    entropy: float = 0.05
+    entropy_end: float = 0.005
+    anneal: int = 150
+    stagnation: int = 50
+    imitation: float = 0.0
+    elite: int = 10
+    clip_norm: float = 5.0
+    screened: int = 4
+    written: int = 400
+    candidates: int = 300
+
+    def network(self) -> Settings:
+        """Return what the policy's network needs to know."""
+        return Settings(
+            learning_rate=self.learning_rate,
+            batch_size=self.batch_size,
+            entropy=0.0,  # its weight changes, so it comes with each batch
+            baseline_decay=0.0,
+            clip_norm=self.clip_norm,
+            advantage_limit=None,
+            repeat_advantage=None,
+            heating=1.0,
+        )
+
+
+class PPOController:
+    """Proposes by an LSTM policy and a surrogate, and learns by PPO.
+
+    Each proposal is a whole architecture that was never proposed before, handed out token by
+    token. Of five, one is a sample of the policy; the others are what the surrogate likes best
+    among samples of the policy, edits of the best and uniform draws. Advantages are the ranks
+    of rewards among all results.
+
+    Args:
+        space: The grammar.
+        settings: How it learns.
+        seed: Seed of all its randomness.
+        surrogate: Picks among candidates; None for the policy alone.
+    """
+
+    name = "ppo"
+
+    def __init__(
+        self, space: Space, settings: PPOSettings, seed: int, surrogate: Surrogate | None = None
+    ) -> None:
+        """See the class."""
+        self._origin = origin(self.name, space)
+        self._space, self._settings = space, settings
+        self._rng = np.random.default_rng(seed)
+        self._policy = Policy(space, settings.network(), self._rng, settings.clip)
+        self._plans = Plans(self._propose)
+        self._history = History(settings.elite)
+        self._screen = None if surrogate is None else Screen(space, surrogate, self._history, seed)
+        self._candidates = Candidates(
+            space,
+            lambda: self._policy.sample(self._rng),
+            _counts(settings.written, space.max_tokens),
+            settings.candidates,
+        )
+        self._known = Known(space)
+        self._batch: list[tuple[Tokens, tuple[float, ...], float | None]] = []
+        self._count = 0
+        self._since_best = 0
+        self._heated = 0
+
+    def act(self, observation: Array, mask: Array) -> Action:
+        """Choose the next token of each episode; arguments as in `Controller.act`."""
+        tokens = np.zeros(len(observation), dtype=np.int64)
+        log_probs = np.zeros(len(observation))
+        for row, observed in enumerate(observation):
+            if mask[row].any():
+                prefix = prefix_of(observed)
+                policy = self._policy.row(prefix, mask[row])
+                token = self._plans.token(prefix)
+                if token is None or not mask[row, token]:
+                    token = draw(policy, self._rng)
+                tokens[row], log_probs[row] = token, np.log(max(policy[token], _LEAST))
+        return Action(tokens, log_probs)
+
+    def probabilities(self, observation: Array, mask: Array) -> npt.NDArray[np.float64]:
+        """Return the policy, float64[W, A]; arguments as in `Controller.probabilities`."""
+        return np.stack(
+            [
+                self._policy.row(prefix_of(observed), allowed)
+                for observed, allowed in zip(observation, mask, strict=True)
+            ]
+        )
+
+    def learn(self, trajectories: Sequence[Trajectory]) -> dict[str, float]:
+        """Learn from finished trajectories; one whose key was known teaches nothing."""
+        figures: dict[str, float] = {}
+        for trajectory in trajectories:
+            self._know(trajectory.tokens)
+            if not trajectory.repeated:
+                self._take(trajectory)
+                if len(self._batch) >= self._settings.batch_size:
+                    figures = self._update()
+        if self._screen is not None:
+            figures["screen_correlation"] = self._screen.correlation
+            figures["screen_on"] = float(self._screen.on)
+        return {f"controller/{name}": value for name, value in figures.items()}
+
+    def believed(self) -> Tokens | None:
+        """Return which of the best so far the surrogate takes for the best; None without one.
+
+        Where rewards are noisy the posterior mean looks through the noise, by what is alike.
+        """
+        if self._screen is None or not self._screen.ready:
+            return None
+        return self._screen.best_known()
+
+    def state(self) -> State:
+        """Return the complete state."""
+        return {
+            "origin": dict(self._origin),
+            "generator": self._rng.bit_generator.state,
+            "network": self._policy.state(),
+            "plans": self._plans.state(),
+            "history": self._history.state(),
+            "screen": None if self._screen is None else self._screen.state(),
+            "candidates": self._candidates.state(),
+            "known": self._known.state(self._history),
+            "batch": [[list(tokens), list(lps), reward] for tokens, lps, reward in self._batch],
+            "count": self._count,
+            "since_best": self._since_best,
+            "heated": self._heated,
+        }
+
+    def load(self, state: State) -> None:
+        """Go on from a state that `state` returned.
+
+        Raises:
+            RunError: The state is of another controller or space.
+        """
+        check_origin(state, self._origin)
+        self._policy.load(state["network"])
+        self._rng.bit_generator.state = state["generator"]
+        self._plans.load(state["plans"])
+        self._history.load(state["history"])
+        if self._screen is not None:
+            self._screen.load(state["screen"])
+        self._candidates.load(state["candidates"])
+        self._known.load(state["known"], self._history)
+        self._batch = [
+            (tuple(tokens), tuple(log_probs), reward)
+            for tokens, log_probs, reward in state["batch"]
+        ]
+        self._count, self._heated = int(state["count"]), int(state["heated"])
+        self._since_best = int(state["since_best"])
+
+    def save_weights(self, path: Path) -> None:
+        """Write the policy's weights as a Keras file.
+
+        Raises:
+            StorageError: The disk refused.
+        """
+        self._policy.save_weights(path)
+
+    def _propose(self) -> Tokens:
+        self._count += 1
+        screened = self._count % _ROUND < self._settings.screened
+        screen = self._screen
+        tokens = None
+        if screen is not None and screen.ready and screen.on and screened:
+            tokens = self._picked(screen)
+        if tokens is None:
+            tokens = self._new_sample()
+            if screen is not None:
+                screen.watch(tokens)
+        self._know(tokens)
+        return tokens
+
+    def _know(self, tokens: Tokens) -> None:
+        """Remember what needs no second proposal."""
+        self._known.add(tokens)
+        self._candidates.drop(self._known.key(tokens))
+
+    def _picked(self, screen: Screen) -> Tokens | None:
+        """Return what the surrogate likes best, or None if there is nothing new."""
+        stagnant = self._since_best >= self._settings.stagnation
+        self._candidates.refresh(self._history.elite(), self._known, self._rng)
+        return screen.pick(self._candidates, optimism=_STAGNANT_OPTIMISM if stagnant else 1.0)
+
+    def _new_sample(self) -> Tokens:
+        """Return a sample of the policy that was never proposed; a hotter one if it must be."""
+        for draws in range(_DRAWS):
+            tokens = self._policy.sample(self._rng, _HEATING**draws)
+            if not self._known.has(tokens):
+                return tokens
+        for _ in range(_UNIFORM_DRAWS):
+            tokens = uniform(self._space, self._rng)
+            if not self._known.has(tokens):
+                break
+        return tokens
+
+    def _take(self, trajectory: Trajectory) -> None:
+        """Put a result into history and batch."""
+        better = trajectory.reward is not None and trajectory.reward > self._history.best
+        self._since_best = 0 if better else self._since_best + 1
+        if self._since_best and self._since_best % self._settings.stagnation == 0:
+            self._heated = len(self._history)
+        self._history.add(trajectory.tokens, trajectory.reward)
+        self._batch.append((trajectory.tokens, trajectory.log_probs, trajectory.reward))
+        if self._screen is not None:
+            self._screen.observe(trajectory.tokens, trajectory.reward)
+
+    def _entropy_weight(self) -> float:
+        settings = self._settings
+        passed = min((len(self._history) - self._heated) / settings.anneal, 1.0)
+        return settings.entropy + passed * (settings.entropy_end - settings.entropy)
+
+    def _update(self) -> dict[str, float]:
+        sharpness = self._settings.sharpness
+        share = np.array([self._history.standing(reward) for _, _, reward in self._batch])
+        share = 0.5 + 0.5 * share
+        advantages = ((sharpness + 1.0) * share**sharpness - 1.0) / sharpness
+        weight = self._entropy_weight()
+        figures = self._policy.update(
+            self._arrays(advantages, weight), epochs=self._settings.epochs
+        )
+        self._batch.clear()
+        return {**figures, "advantage": float(advantages.mean()), "entropy_weight": weight}
+
+    def _arrays(self, advantages: npt.NDArray[np.float64], entropy_weight: float) -> Batch:
+        """Return the batch, and behind it the best so far if they are imitated."""
+        settings, own = self._settings, len(self._batch)
+        elite = self._history.elite() if settings.imitation else []
+        rows = own + (settings.elite if settings.imitation else 0)
+        padding: list[Tokens] = [()] * (rows - own - len(elite))
+        batch = self._policy.batch([*(each[0] for each in self._batch), *elite, *padding])
+        batch["temperature"] = np.ones(rows, dtype=np.float32)
+        batch["advantage"] = np.zeros(rows, dtype=np.float32)
+        batch["advantage"][:own] = advantages
+        batch["log_prob"] = np.zeros(batch["weight"].shape, dtype=np.float32)
+        for row, (_, log_probs, _) in enumerate(self._batch):
+            batch["log_prob"][row, : len(log_probs)] = log_probs
+        batch["imitation"] = np.zeros(rows, dtype=np.float32)
+        batch["imitation"][own : own + len(elite)] = settings.imitation * rows / max(len(elite), 1)
+        batch["entropy_weight"] = np.full(rows, entropy_weight, dtype=np.float32)
+        return batch
+
+
+def _counts(written: int, max_tokens: int) -> tuple[int, int, int]:
+    """Return how many samples, edits and draws have about so many tokens together."""
+    eighth = max(1, written // (8 * max_tokens))
+    return eighth, 5 * eighth, 2 * eighth

@@ -1,0 +1,73 @@
+"""What a network says of what comes behind a prefix, read in NumPy and kept while it holds."""
+
+import numpy as np
+import numpy.typing as npt
+
+from rlnas.controllers.reading import (
+    Floats,
+    Memory,
+    PositionWeights,
+    Weights,
+    no_memory,
+    read,
+)
+from rlnas.controllers.vocabulary import Vocabulary
+
+_CACHE_SIZE = 4096
+"""Prefixes whose outputs are kept, about 2 kB each (chosen)."""
+
+
+class Reader:
+    """Reads prefixes by a copy of a network's weights; parts read before are not read again.
+
+    Args:
+        vocabulary: What the network was made for.
+    """
+
+    def __init__(self, vocabulary: Vocabulary) -> None:
+        """See the class."""
+        self._vocabulary = vocabulary
+        self._weights: Weights | PositionWeights | None = None
+        self._read: dict[tuple[int, ...], tuple[Floats, Memory]] = {}
+
+    def keep(self, weights: Weights | PositionWeights) -> None:
+        """Read by these weights from now on."""
+        self._weights, self._read = weights, {}
+
+    def scores(self, prefix: tuple[int, ...], mask: npt.NDArray[np.int8]) -> Floats:
+        """Return the output for each choice behind a prefix, float64[A].
+
+        Args:
+            prefix: The tokens so far.
+            mask: int8[A]; where it allows nothing, and behind the last choice, is 0.
+        """
+        scores = np.zeros(len(mask))
+        if mask.any():
+            entries = self._vocabulary.entries(prefix)
+            scores[: entries.stop - entries.start] = self._output(prefix)[entries]
+        return scores
+
+    def _output(self, prefix: tuple[int, ...]) -> Floats:
+        """Return float64[V], what comes behind a prefix."""
+        weights = self._weights
+        if weights is None:
+            raise RuntimeError("scores() before keep()")
+        if isinstance(weights, PositionWeights):
+            logits: Floats = weights.logits[len(prefix)]
+            return logits
+        if prefix not in self._read:
+            for length in range(len(prefix) + 1):
+                if prefix[:length] not in self._read:
+                    self._read_last(weights, prefix[:length])
+        return self._read[prefix][0]
+
+    def _read_last(self, weights: Weights, prefix: tuple[int, ...]) -> None:
+        """Read the last token of a prefix whose other tokens were read before."""
+        if prefix:
+            entry = self._vocabulary.entry(prefix, len(prefix) - 1)
+            memory = self._read[prefix[:-1]][1]
+        else:
+            entry, memory = Vocabulary.START, no_memory(weights)
+        if len(self._read) >= _CACHE_SIZE:
+            self._read.clear()
+        self._read[prefix] = read(weights, entry, memory)

@@ -1,0 +1,179 @@
+"""The surrogate screen: of many candidates, which is worth a training?"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from scipy.stats import spearmanr
+
+from rlnas.controllers.candidates import Candidates
+from rlnas.controllers.features import Encoder, Row
+from rlnas.controllers.history import History, Tokens
+from rlnas.controllers.surrogate import Surrogate, rank_normalised
+from rlnas.spaces import Space
+
+MOST_KNOWN = 300
+"""Trials a surrogate is fitted on at most, so that its cost stays flat (chosen)."""
+
+KAPPAS = (0.0, 0.5, 1.0, 1.5, 2.0)
+"""Standard deviations of optimism, in turn: from trusting the mean to exploring (chosen)."""
+
+_WATCHED, _OFF, _ON = 40, 0.1, 0.25
+"""Predictions whose rank correlation is watched, and where it turns the screen off and on."""
+
+_FEWEST = 20
+"""Trials before the first fit, and predictions before the first judgement (chosen)."""
+
+_SHARE = MOST_KNOWN // 3
+"""Of the trials fitted on when there are many: how many are the best, and the newest (chosen)."""
+
+
+_READ = 4096
+"""Candidates whose features are kept (chosen)."""
+
+
+class Screen:
+    """Predicts what was not trained from what was, and knows whether it can be trusted.
+
+    Args:
+        space: The grammar.
+        surrogate: The predictor.
+        history: What was trained; the controller adds to it.
+        seed: Seed of the sample that it is fitted on when there are many trials.
+
+    Attributes:
+        on: Whether its picks are to be followed.
+        correlation: Spearman's, of the last predictions with what was earned.
+    """
+
+    def __init__(self, space: Space, surrogate: Surrogate, history: History, seed: int) -> None:
+        """See the class."""
+        self._encoder = Encoder(space)
+        self._surrogate, self._history, self._seed = surrogate, history, seed
+        self._rows: list[Row] = []
+        self._read: dict[Tokens, Row] = {}
+        self._fitted = 0
+        self._turn = 0
+        self._predicted: dict[Tokens, float] = {}  # of what was proposed and is under way
+        self._watched: list[tuple[float, float]] = []  # prediction, reward
+        self.on = True
+        self.correlation = 0.0
+
+    @property
+    def ready(self) -> bool:
+        """Whether there is enough to fit on."""
+        return len(self._history) >= _FEWEST
+
+    def observe(self, tokens: Tokens, reward: float | None) -> None:
+        """Compare what was predicted of an architecture with what it earned."""
+        prediction = self._predicted.pop(tokens, None)
+        if prediction is not None:
+            self._watched.append((prediction, -np.inf if reward is None else reward))
+            del self._watched[:-_WATCHED]
+            self._judge()
+
+    def pick(self, candidates: Candidates, *, optimism: float = 1.0) -> Tokens | None:
+        """Return the candidate with the highest mean plus kappa standard deviations.
+
+        Of too many candidates the least promising are dropped.
+
+        Args:
+            candidates: Architectures that were never proposed; None is returned if empty.
+            optimism: Factor of kappa.
+        """
+        tokens = candidates.tokens()
+        if not tokens:
+            return None
+        mean, deviation = self.predict(tokens)
+        kappa = optimism * KAPPAS[self._turn % len(KAPPAS)]
+        self._turn += 1
+        place = int(np.argmax(mean + kappa * deviation))
+        self._predicted[tokens[place]] = float(mean[place])
+        candidates.keep(mean + KAPPAS[-1] * deviation)
+        return tokens[place]
+
+    def watch(self, tokens: Tokens) -> None:
+        """Predict what is proposed without the screen, to compare it with what it will earn."""
+        if self.ready:
+            self._predicted[tokens] = float(self.predict([tokens])[0][0])
+
+    def best_known(self) -> Tokens:
+        """Return the architecture with the highest posterior mean among those that were trained."""
+        if self._fitted != len(self._history):
+            self._fit()
+        known = self._history.all()
+        mean, _ = self._surrogate.predict(self._encoder.features(self._rows))
+        return known[int(np.argmax(mean))]
+
+    def predict(
+        self, candidates: Sequence[Tokens]
+    ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+        """Return mean and standard deviation of each candidate, in normal quantiles of ranks."""
+        if self._fitted != len(self._history):
+            self._fit()
+        rows = [self._row(tokens) for tokens in candidates]
+        return self._surrogate.predict(self._encoder.features(rows))
+
+    def _row(self, tokens: Tokens) -> Row:
+        """Return the features of a candidate, of which most come again at the next proposal."""
+        if tokens not in self._read:
+            if len(self._read) >= _READ:
+                self._read.clear()
+            self._read[tokens] = self._encoder.row(tokens)
+        return self._read[tokens]
+
+    def state(self) -> dict[str, Any]:
+        """Return what cannot be made again from the history."""
+        return {
+            "columns": self._encoder.state(),
+            "surrogate": self._surrogate.state(),
+            "seed": self._seed,
+            "turn": self._turn,
+            "predicted": [[list(tokens), mean] for tokens, mean in self._predicted.items()],
+            "watched": np.array(self._watched, dtype=np.float64).reshape(-1, 2),
+            "on": self.on,
+            "correlation": self.correlation,
+        }
+
+    def load(self, state: Mapping[str, Any]) -> None:
+        """Go on from a state; the history was loaded before."""
+        self._encoder.load(state["columns"])
+        self._surrogate.load(state["surrogate"])
+        self._rows, self._read, self._fitted = [], {}, 0
+        self._seed, self._turn = int(state["seed"]), int(state["turn"])
+        self._predicted = {tuple(tokens): float(mean) for tokens, mean in state["predicted"]}
+        self._watched = [(float(p), float(r)) for p, r in state["watched"].tolist()]
+        self.on, self.correlation = bool(state["on"]), float(state["correlation"])
+
+    def _fit(self) -> None:
+        for place in range(len(self._rows), len(self._history)):
+            self._rows.append(self._encoder.row(self._history.tokens(place)))
+        rewards = self._history.rewards()
+        chosen = self._chosen(rewards)
+        rows = self._encoder.features([self._rows[place] for place in chosen])
+        self._surrogate.fit(rows, rank_normalised(rewards[chosen]), len(rewards))
+        self._fitted = len(self._history)
+
+    def _chosen(self, rewards: npt.NDArray[np.float64]) -> list[int]:
+        """Return what to fit on: all, or the best, the newest and a sample of the rest."""
+        count = len(rewards)
+        if count <= MOST_KNOWN:
+            return list(range(count))
+        best = np.argpartition(-rewards, _SHARE)[:_SHARE]
+        kept = np.union1d(best, np.arange(count - _SHARE, count))
+        rest = np.setdiff1d(np.arange(count), kept)
+        rng = np.random.default_rng([self._seed, count])
+        sampled = rng.choice(rest, MOST_KNOWN - len(kept), replace=False)
+        return [int(place) for place in np.sort(np.concatenate([kept, sampled]))]
+
+    def _judge(self) -> None:
+        if len(self._watched) < _FEWEST:
+            return
+        predictions, rewards = zip(*self._watched, strict=True)
+        if len(set(predictions)) > 1 and len(set(rewards)) > 1:
+            self.correlation = float(spearmanr(predictions, rewards).statistic)
+        if self.correlation < _OFF:
+            self.on = False
+        elif self.correlation > _ON:
+            self.on = True

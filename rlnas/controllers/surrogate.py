@@ -1,0 +1,214 @@
+"""Cheap predictors of reward that screen proposals.
+
+Letters: N known architectures, M candidates.
+"""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from itertools import product
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+from scipy.linalg import cho_solve, cholesky, solve_triangular
+from scipy.special import ndtri
+from scipy.stats import rankdata
+
+from rlnas.controllers.features import Features, distances
+
+Floats = npt.NDArray[np.float64]
+
+LENGTHS = (1.0, 2.0, 4.0, 8.0, 16.0, 32.0)
+"""Decisions over which the likeness of two architectures falls to 1/e (chosen)."""
+
+NOISES = (0.001, 0.01, 0.03, 0.1, 0.3)
+"""Share of the variance of rewards that is chance (chosen)."""
+
+COUNTS = (0.0, 0.5, 1.0, 2.0)
+"""How many decisions a choice weighs that one architecture has and another lacks (chosen)."""
+
+
+class Surrogate(Protocol):
+    """Predicts rewards on a scale on which only their order counts."""
+
+    def fit(self, known: Features, targets: Floats, trials: int) -> None:
+        """Learn anew.
+
+        Args:
+            known: N architectures.
+            targets: float64[N].
+            trials: How many architectures are known in truth, of which these are a part. A
+                second fit with as many changes nothing.
+        """
+
+    def predict(self, candidates: Features) -> tuple[Floats, Floats]:
+        """Return mean and standard deviation of each candidate, float64[M] each."""
+
+    def state(self) -> dict[str, float]:
+        """Return what the next fit depends on beside its arguments."""
+
+    def load(self, state: Mapping[str, float]) -> None:
+        """Set what `state` returned; what was fitted is to be fitted again."""
+
+
+def rank_normalised(rewards: Floats) -> Floats:
+    """Return normal quantiles of the ranks: only the order of rewards counts.
+
+    Equal rewards get equal targets (Blom 1958, with the offset 1/2 of Hazen).
+    """
+    return np.asarray(ndtri((rankdata(rewards) - 0.5) / len(rewards)), dtype=np.float64)
+
+
+@dataclass(frozen=True, slots=True)
+class Kernel:
+    """``exp(-(d + counts * c) / length)``, isotropic in all decisions.
+
+    d is the number of decisions in which two architectures differ, c the number of choices
+    that one has and the other lacks, wherever they stand. Both distances are of negative
+    type, so that the kernel is positive definite (Schoenberg 1938).
+
+    Attributes:
+        length: Over how many decisions the likeness falls to 1/e.
+        noise: Share of the variance that is chance.
+        counts: Weight of c.
+    """
+
+    length: float
+    noise: float
+    counts: float
+
+    def likeness(self, decided: Floats, contained: Floats) -> Floats:
+        """Return the kernel of two kinds of distances, as `distances` returns them."""
+        distance = decided if self.counts == 0 else decided + self.counts * contained
+        return np.asarray(np.exp(distance / -self.length))
+
+
+@dataclass(frozen=True, slots=True)
+class _Fit:
+    """What is kept of a fit: the solved system, and how likely it makes the targets."""
+
+    likelihood: float
+    kernel: Kernel
+    variance: float
+    factor: Floats
+    weights: Floats
+
+
+class GaussianProcess:
+    """A Gaussian process whose kernel falls with the number of differences.
+
+    Its settings are those of a small grid under which the targets are most likely (Rasmussen &
+    Williams 2006, equation 5.8, with the variance that maximises it in closed form): the whole
+    grid at first, then one setting after the other, whenever a tenth more is known.
+    """
+
+    def __init__(self) -> None:
+        """Begin with nothing known."""
+        self._known: Features | None = None
+        self._fit: _Fit | None = None
+        self._kernel: Kernel | None = None
+        self._searched = 0  # trials that were known when the settings were searched
+
+    def fit(self, known: Features, targets: Floats, trials: int) -> None:
+        """Learn anew; arguments as in `Surrogate.fit`."""
+        apart = distances(known, known)
+        if self._kernel is None:
+            fit = max((_solved(apart, targets, kernel) for kernel in _grid()), key=_likelihood_of)
+            self._searched = trials
+        else:
+            fit = _solved(apart, targets, self._kernel)
+            if trials >= 1.1 * self._searched:
+                fit = _improved(fit, apart, targets)
+                self._searched = trials
+        self._known, self._fit, self._kernel = known, fit, fit.kernel
+
+    def predict(self, candidates: Features) -> tuple[Floats, Floats]:
+        """Return mean and standard deviation of each candidate's true value."""
+        if self._fit is None or self._known is None:
+            raise RuntimeError("predict() before fit()")
+        fit = self._fit
+        likeness = fit.kernel.likeness(*distances(candidates, self._known))
+        known = solve_triangular(fit.factor, likeness.T, lower=True, check_finite=False)
+        variance = np.maximum(1.0 - np.sum(known * known, axis=0), 1e-9)
+        return likeness @ fit.weights, np.sqrt(fit.variance * variance)
+
+    def state(self) -> dict[str, float]:
+        """Return the kernel's settings and their age; empty before the first fit."""
+        if self._kernel is None:
+            return {}
+        return {**asdict(self._kernel), "searched": float(self._searched)}
+
+    def load(self, state: Mapping[str, float]) -> None:
+        """Set what `state` returned."""
+        self._known, self._fit = None, None
+        settings = {name: value for name, value in state.items() if name != "searched"}
+        self._kernel = Kernel(**settings) if state else None
+        self._searched = int(state.get("searched", 0))
+
+
+def _grid() -> list[Kernel]:
+    return [Kernel(*settings) for settings in product(LENGTHS, NOISES, COUNTS)]
+
+
+def _improved(fit: _Fit, apart: tuple[Floats, Floats], targets: Floats) -> _Fit:
+    """Return the best fit that other values of one setting after the other give."""
+    for name, values in (("length", LENGTHS), ("noise", NOISES), ("counts", COUNTS)):
+        kernels = [replace(fit.kernel, **{name: value}) for value in values]
+        others = [_solved(apart, targets, each) for each in kernels if each != fit.kernel]
+        fit = max([fit, *others], key=_likelihood_of)
+    return fit
+
+
+def _likelihood_of(fit: _Fit) -> float:
+    return fit.likelihood
+
+
+def _solved(apart: tuple[Floats, Floats], targets: Floats, kernel: Kernel) -> _Fit:
+    likeness = kernel.likeness(*apart)
+    likeness[np.diag_indices_from(likeness)] += kernel.noise
+    factor = cholesky(likeness, lower=True, check_finite=False)
+    weights = cho_solve((factor, True), targets, check_finite=False)
+    variance = max(float(targets @ weights) / len(targets), 1e-9)
+    determinant = float(np.sum(np.log(np.diag(factor))))
+    likelihood = -0.5 * len(targets) * np.log(variance) - determinant
+    return _Fit(likelihood, kernel, variance, factor, weights)
+
+
+class Forest:
+    """A random forest; its spread over the trees is the uncertainty.
+
+    Args:
+        seed: Seed of its bootstrap samples.
+    """
+
+    def __init__(self, seed: int) -> None:
+        """See the class."""
+        self._seed = seed
+        self._kept: npt.NDArray[np.int64] = np.zeros(0, dtype=np.int64)
+        self._forest: Any = None
+
+    def fit(self, known: Features, targets: Floats, trials: int) -> None:
+        """Learn anew; arguments as in `Surrogate.fit`."""
+        from sklearn.ensemble import RandomForestRegressor
+
+        # Columns that no known architecture has say nothing, and came from candidates.
+        self._kept = np.flatnonzero(known.choices.any(axis=0))
+        self._forest = RandomForestRegressor(50, max_features=0.5, random_state=self._seed)
+        self._forest.fit(self._columns(known), targets)
+
+    def predict(self, candidates: Features) -> tuple[Floats, Floats]:
+        """Return mean and standard deviation over the trees."""
+        columns = self._columns(candidates)
+        each = np.stack([tree.predict(columns) for tree in self._forest.estimators_])
+        return each.mean(axis=0), each.std(axis=0)
+
+    def _columns(self, features: Features) -> Floats:
+        return np.concatenate([features.choices[:, self._kept], features.counts], axis=1)
+
+    def state(self) -> dict[str, float]:
+        """Return the seed."""
+        return {"seed": float(self._seed)}
+
+    def load(self, state: Mapping[str, float]) -> None:
+        """Set the seed."""
+        self._seed = int(state["seed"])

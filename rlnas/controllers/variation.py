@@ -1,0 +1,116 @@
+"""New architectures from known ones: uniform draws, mutants and crosses, all legal.
+
+A variation is written token by token through the space's own masks. Behind an edit the old
+tokens go on where they fit: a token is copied while the same decision comes next and the mask
+allows it. Where the decisions differ, tokens are drawn, until the space's first decision (the
+type of a layer, in chains) comes again and the old tokens go on from their next part.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from rlnas.spaces import Space
+
+Tokens = tuple[int, ...]
+_Named = list[tuple[str, int]]
+"""Name of the decision and token, in the order of an architecture."""
+
+
+def uniform(space: Space, rng: np.random.Generator) -> Tokens:
+    """Return an architecture, each token drawn uniformly from what the mask allows."""
+    return _written(space, (), [], rng)
+
+
+def mutant(space: Space, tokens: Sequence[int], rng: np.random.Generator) -> Tokens:
+    """Return an architecture one edit away: a token changed, or a part put in or taken out.
+
+    A part begins with the space's first decision, such as a layer of a chain; where that
+    decision comes only once, tokens alone change. What allows no edit comes back unchanged.
+    """
+    named = _named(space, tokens)
+    starts = [place for place, (name, _) in enumerate(named) if name == named[0][0]]
+    edit = int(rng.integers(3)) if len(starts) > 1 else 0
+    if edit == 1:
+        place = _one(starts, rng)
+        return _written(space, _longer(space, tokens[:place], rng), named[place:], rng)
+    if edit == 2:
+        gap = int(rng.integers(len(starts) - 1))
+        return _written(space, tokens[: starts[gap]], named[starts[gap + 1] :], rng)
+    return _changed(space, tokens, named, rng)
+
+
+def cross(
+    space: Space, first: Sequence[int], second: Sequence[int], rng: np.random.Generator
+) -> Tokens:
+    """Return the beginning of one architecture with the end of another.
+
+    Args:
+        space: The grammar.
+        first: Gives the tokens before a position that is drawn uniformly.
+        second: Gives those from that position on, as far as they fit.
+        rng: Draws the position, and what does not fit.
+    """
+    place = int(rng.integers(1, max(len(first), 2)))
+    return _written(space, first[:place], _named(space, second)[place:], rng)
+
+
+def _changed(
+    space: Space, tokens: Sequence[int], named: _Named, rng: np.random.Generator
+) -> Tokens:
+    """Change one token, drawn among those that have another choice."""
+    others = {}
+    for place, token in enumerate(tokens):
+        allowed = np.flatnonzero(space.mask(tokens[:place]))
+        if len(allowed) > 1:
+            others[place] = allowed[allowed != token]
+    if not others:
+        return tuple(tokens)
+    place = _one(list(others), rng)
+    token = _one(others[place], rng)
+    return _written(space, (*tokens[:place], token), named[place + 1 :], rng)
+
+
+def _longer(space: Space, prefix: Sequence[int], rng: np.random.Generator) -> Tokens:
+    """Return a prefix with one more part, drawn uniformly."""
+    tokens, start = list(prefix), _name(space, ())
+    while (name := _name(space, tokens)) is not None:
+        if name == start and len(tokens) > len(prefix):
+            break
+        tokens.append(_drawn(space, tokens, rng))
+    return tuple(tokens)
+
+
+def _written(space: Space, prefix: Sequence[int], rest: _Named, rng: np.random.Generator) -> Tokens:
+    """Finish a prefix by what fits of the rest of another architecture."""
+    tokens, start, at = list(prefix), _name(space, ()), 0
+    while (name := _name(space, tokens)) is not None:
+        while name == start and at < len(rest) and rest[at][0] != start:
+            at += 1
+        token = None
+        if at < len(rest) and rest[at][0] == name:
+            token, at = rest[at][1], at + 1
+        if token is None or not space.mask(tokens)[token]:
+            token = _drawn(space, tokens, rng)
+        tokens.append(token)
+    return tuple(tokens)
+
+
+def _named(space: Space, tokens: Sequence[int]) -> _Named:
+    decisions = [space.decision(tokens[:place]) for place in range(len(tokens))]
+    return [(each.name, token) for each, token in zip(decisions, tokens, strict=True) if each]
+
+
+def _name(space: Space, prefix: Sequence[int]) -> str | None:
+    decision = space.decision(prefix)
+    return None if decision is None else decision.name
+
+
+def _drawn(space: Space, prefix: Sequence[int], rng: np.random.Generator) -> int:
+    return _one(np.flatnonzero(space.mask(prefix)), rng)
+
+
+def _one(numbers: Sequence[int] | npt.NDArray[np.int64], rng: np.random.Generator) -> int:
+    """Draw one of some numbers; several times as fast as `Generator.choice`."""
+    return int(numbers[int(rng.integers(len(numbers)))])

@@ -1,0 +1,317 @@
+"""Many searches on a table, in several processes, each kept as it ends."""
+
+import hashlib
+import json
+import multiprocessing
+import os
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor, as_completed
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from rlnas.controllers import make_controller
+from rlnas.errors import RunError, StorageError
+from rlnas.evaluation import Table, TableFormat, read_table
+from rlnas.search.benchmark.contestant import Contestant
+from rlnas.search.benchmark.play import Played, play
+from rlnas.search.benchmark.report import markdown, plot
+from rlnas.search.benchmark.standings import BUDGETS, Floats, standings
+
+_ENVIRONMENT = {
+    "OMP_NUM_THREADS": "1",
+    "OPENBLAS_NUM_THREADS": "1",
+    "MKL_NUM_THREADS": "1",
+    "CUDA_VISIBLE_DEVICES": "-1",  # the networks are far too small for one
+    "JAX_PLATFORMS": "cpu",
+    "TF_CPP_MIN_LOG_LEVEL": "3",
+}
+"""Of a worker: one thread each, so that workers do not fight and seeds give the same bits."""
+
+BELIEVED = ", picked by posterior mean"
+"""Behind a controller's name: the row of what its surrogate believes to be the best."""
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """One search that is to be done.
+
+    Attributes:
+        contestant: Who searches.
+        seed: With which seed.
+        trials: How many networks it may try.
+    """
+
+    contestant: Contestant
+    seed: int
+    trials: int
+
+    @property
+    def name(self) -> tuple[str, int, int]:
+        """What tells it from others."""
+        return self.contestant.words, self.seed, self.trials
+
+
+class Benchmark:
+    """Paired searches of several controllers on one table.
+
+    Args:
+        table: The CSV file.
+        columns: Which of its columns mean what.
+        contestants: Who takes part.
+        trials: Different networks each search may try.
+        seeds: How many searches each does, with seeds from 0.
+        folder: Where results are kept; what is there already is not done again.
+
+    Raises:
+        DataError: The table is missing or damaged.
+        RunError: The folder holds results of another table or of other columns.
+    """
+
+    def __init__(
+        self,
+        table: Path,
+        columns: TableFormat,
+        contestants: Sequence[Contestant],
+        *,
+        trials: int,
+        seeds: int,
+        folder: Path,
+    ) -> None:
+        """See the class."""
+        self._path, self._columns = table, columns
+        self.table = read_table(table, columns)
+        self._contestants, self._seeds = list(contestants), seeds
+        self.trials = min(trials, self.table.space.size)
+        self._folder = folder
+        self._done = self._opened()
+
+    @property
+    def budgets(self) -> tuple[int, ...]:
+        """Trials at which regret is told."""
+        return (*(budget for budget in BUDGETS if budget < self.trials), self.trials)
+
+    def tasks(self) -> list[Task]:
+        """Return what is still to be done, the smallest seeds first."""
+        every = [
+            Task(contestant, seed, trials)
+            for seed in range(self._seeds)
+            for contestant in self._contestants
+            for trials in (self.budgets if contestant.per_budget else (self.trials,))
+        ]
+        return [task for task in every if task.name not in self._done]
+
+    def run(self, workers: int, ended: Callable[[int, int], None]) -> dict[str, Any]:
+        """Do what is still to be done, and write all figures.
+
+        Args:
+            workers: Processes.
+            ended: Called with how many searches have ended and how many there are.
+
+        Returns:
+            As `figures`.
+        """
+        tasks = self.tasks()
+        count = len(tasks) + len(self._done)
+        ended(len(self._done), count)
+        if tasks:
+            with _workers(workers, self._path, self._columns) as pool:
+                running = {pool.submit(_search, task): task for task in tasks}
+                for future in as_completed(running):
+                    self._keep(running[future], future)
+                    ended(len(self._done), count)
+        found = self.figures()
+        self._write(found)
+        return found
+
+    def figures(self) -> dict[str, Any]:
+        """Return the figures of all searches.
+
+        Returns:
+            ``table``, ``trials``, ``seeds``, ``optimum`` (the best report), and as
+            ``controllers`` what `standings` returns.
+        """
+        regrets: dict[str, Floats] = {}
+        optimum_at, cost = {}, {}
+        for contestant in self._contestants:
+            for words, believed in ((contestant.words, False), (contestant.words + BELIEVED, True)):
+                rows = [self._reports(contestant, seed, believed) for seed in range(self._seeds)]
+                if None in rows:
+                    continue
+                played = [self._last(contestant, seed) for seed in range(self._seeds)]
+                regrets[words] = self.table.best_report - np.array(rows, dtype=np.float64)
+                optimum_at[words] = [each.optimum_at or np.inf for each in played]
+                cost[words] = 1e3 * float(
+                    np.mean([each.seconds / max(each.trials, 1) for each in played])
+                )
+        return {
+            "table": self._path.name,
+            "trials": self.trials,
+            "seeds": self._seeds,
+            "optimum": self.table.best_report,
+            "controllers": standings(
+                regrets,
+                self.table.best_report,
+                optimum_at,
+                cost,
+                self.budgets,
+                [contestant.words for contestant in self._contestants],
+            ),
+        }
+
+    def curves(self) -> dict[str, Floats]:
+        """Return regret of each search after each trial, float64[seeds, trials], by controller.
+
+        It is NaN between the budgets of a controller that is run once for each.
+        """
+        curves = {}
+        for contestant in self._contestants:
+            rows = np.full((self._seeds, self.trials), np.nan)
+            for seed in range(self._seeds):
+                if contestant.per_budget:
+                    for budget in self.budgets:
+                        rows[seed, budget - 1] = self._played(contestant, seed, budget).report(
+                            budget
+                        )
+                else:
+                    for place, report in self._last(contestant, seed).picks:
+                        rows[seed, place - 1 :] = report
+            curves[contestant.words] = self.table.best_report - rows
+        return curves
+
+    def _reports(self, contestant: Contestant, seed: int, believed: bool) -> list[float] | None:
+        """Return the report at each budget; None if there is no posterior to pick by."""
+        reports = []
+        for budget in self.budgets:
+            trials = budget if contestant.per_budget else self.trials
+            played = self._played(contestant, seed, trials)
+            if believed and not played.believed:
+                return None
+            picked = played.report(budget)
+            reports.append(played.believed.get(budget, picked) if believed else picked)
+        return reports
+
+    def _last(self, contestant: Contestant, seed: int) -> Played:
+        return self._played(contestant, seed, self.trials)
+
+    def _played(self, contestant: Contestant, seed: int, trials: int) -> Played:
+        return self._done[(contestant.words, seed, trials)]
+
+    def _opened(self) -> dict[tuple[str, int, int], Played]:
+        """Return what the folder holds already."""
+        mark = {
+            "table": hashlib.sha256(self._path.read_bytes()).hexdigest(),
+            "columns": {**asdict(self._columns), "report": list(self._columns.report)},
+        }
+        marked, results = self._folder / "benchmark.json", self._folder / "results.jsonl"
+        try:
+            self._folder.mkdir(parents=True, exist_ok=True)
+            if marked.exists() and json.loads(marked.read_text("utf-8")) != mark:
+                raise RunError(
+                    f"{self._folder} holds a benchmark of another table or of other columns; "
+                    "pass another folder with --to"
+                )
+            marked.write_text(json.dumps(mark, indent=1), encoding="utf-8")
+            text = results.read_text("utf-8") if results.exists() else ""
+            if text and not text.endswith("\n"):  # stopped in the middle of a line
+                self._append("\n")
+        except (OSError, ValueError) as error:
+            raise StorageError(f"{self._folder} cannot be used: {error}") from error
+        return dict(_results(text.splitlines()))
+
+    def _keep(self, task: Task, future: "Future[Played]") -> None:
+        played = future.result()
+        self._done[task.name] = played
+        words, seed, trials = task.name
+        line = {"controller": words, "seed": seed, "trials": trials, "played": asdict(played)}
+        self._written(lambda: self._append(json.dumps(line) + "\n"))
+
+    def _append(self, line: str) -> None:
+        with (self._folder / "results.jsonl").open("a", encoding="utf-8") as file:
+            file.write(line)
+
+    def _write(self, found: dict[str, Any]) -> None:
+        self._written(
+            lambda: (self._folder / "standings.json").write_text(
+                json.dumps(found, indent=1) + "\n", encoding="utf-8"
+            )
+        )
+        self._written(
+            lambda: (self._folder / "standings.md").write_text(markdown(found), encoding="utf-8")
+        )
+        self._written(lambda: plot(self.curves(), found, self._folder / "regret.png"))
+
+    def _written(self, write: Callable[[], Any]) -> None:
+        try:
+            write()
+        except OSError as error:
+            raise StorageError(
+                f"{self._folder} takes no more results: {error.strerror or error}; make room and "
+                "give the same command again"
+            ) from error
+
+
+def _results(lines: Sequence[str]) -> Iterator[tuple[tuple[str, int, int], Played]]:
+    """Read results; a line that was not written to its end is left out."""
+    for line in lines:
+        try:
+            record = json.loads(line)
+            played = record["played"]
+            yield (
+                (record["controller"], record["seed"], record["trials"]),
+                Played(
+                    played["trials"],
+                    tuple((place, report) for place, report in played["picks"]),
+                    {int(trial): report for trial, report in played["believed"].items()},
+                    played["optimum_at"],
+                    played["seconds"],
+                ),
+            )
+        except (ValueError, KeyError, TypeError):
+            continue
+
+
+@contextmanager
+def _workers(count: int, path: Path, columns: TableFormat) -> Iterator[ProcessPoolExecutor]:
+    """Start worker processes that have read the table."""
+    before = {name: os.environ.get(name) for name in _ENVIRONMENT}
+    os.environ.update(_ENVIRONMENT)
+    pool = ProcessPoolExecutor(
+        count,
+        mp_context=multiprocessing.get_context("spawn"),
+        initializer=_start,
+        initargs=(path, columns),
+    )
+    try:
+        yield pool
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
+
+
+_table: Table | None = None
+"""Of a worker process: what it has read."""
+
+
+def _start(path: Path, columns: TableFormat) -> None:
+    global _table
+    _table = read_table(path, columns)
+
+
+def _search(task: Task) -> Played:
+    if _table is None:
+        raise RuntimeError("_search() before _start()")
+    contestant = task.contestant
+    if contestant.needs_keras:
+        from rlnas.children.runtime import prepare
+
+        prepare(1)
+    controller = make_controller(_table.space, contestant.config, task.seed, trials=task.trials)
+    return play(_table, controller, task.trials, BUDGETS)

@@ -1,0 +1,69 @@
+"""Who takes part in a benchmark: a controller and its settings, written in a few words."""
+
+from dataclasses import dataclass
+
+from rlnas.config import ControllerConfig, make_config
+from rlnas.controllers import check_controller_class, has_network, plans_by_budget
+from rlnas.errors import ConfigError
+
+
+@dataclass(frozen=True, slots=True)
+class Contestant:
+    """A controller and its settings.
+
+    Attributes:
+        words: As the user wrote it, such as ``ppo`` or ``evolution+population=50``.
+        config: What that means.
+    """
+
+    words: str
+    config: ControllerConfig
+
+    @property
+    def per_budget(self) -> bool:
+        """Whether it is run once for each budget, because it plans by it."""
+        return plans_by_budget(self.config)
+
+    @property
+    def needs_keras(self) -> bool:
+        """Whether it has a network."""
+        return has_network(self.config)
+
+    @classmethod
+    def read(cls, words: str) -> "Contestant":
+        """Return who is meant.
+
+        Args:
+            words: The controller's name, and its settings behind plus signs.
+
+        Raises:
+            ConfigError: The name or a setting is unknown or wrong.
+        """
+        name, *settings = words.split("+")
+        values: dict[str, str] = {"name": name}
+        for setting in settings:
+            field, equals, value = setting.partition("=")
+            if not equals:
+                raise ConfigError(
+                    f"controller {words}: expected field=value behind a plus sign, got "
+                    f"{setting!r}; write it like evolution+population=50"
+                )
+            values[field] = value
+        config = make_config({"controller": values}).controller
+        check_controller_class(config)
+        return cls(words, config)
+
+
+def read_contestants(words: str) -> list[Contestant]:
+    """Return who is meant by a list with commas.
+
+    Raises:
+        ConfigError: One of them is unknown or wrong, or stands there twice, or none is named.
+    """
+    names = [name.strip() for name in words.split(",") if name.strip()]
+    if not names:
+        raise ConfigError("expected at least one controller, such as ppo,random; got none")
+    twice = [name for name in names if names.count(name) > 1]
+    if twice:
+        raise ConfigError(f"expected each controller once, got {twice[0]} twice")
+    return [Contestant.read(name) for name in names]

@@ -1,0 +1,207 @@
+"""`rlnas benchmark`: paired searches on a table, kept as they end."""
+
+import json
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+
+from rlnas.cli.app import app, main
+from rlnas.config import ControllerConfig
+from rlnas.controllers import make_controller
+from rlnas.errors import ConfigError
+from rlnas.evaluation import TableFormat, read_table
+from rlnas.search.benchmark import Benchmark, Contestant, play, read_contestants, standings
+
+WORDS = [f"{n:03d}" for n in range(1000) if set(f"{n:03d}") <= set("0123")]
+COLUMNS = TableFormat("arch", "valid", ("test",), "canonical")
+
+
+@pytest.fixture
+def path(tmp_path):
+    """64 networks, of which those with the same digits are equal: 20 remain."""
+    path = tmp_path / "small.csv"
+    lines = ["arch,canonical,valid,test"]
+    for word in WORDS:
+        value = sum(map(int, word))
+        lines.append(f"{word},{''.join(sorted(word))},{value},{10 * value + 1}")
+    path.write_text("\n".join(lines) + "\n")
+    return path
+
+
+def run(*words):
+    result = CliRunner().invoke(app, ["benchmark", *map(str, words)], standalone_mode=False)
+    if result.exception:
+        raise result.exception
+    return result.output
+
+
+def searched(path, *words):
+    names = ["--table", path, "--reward", "valid", "--report", "test"]
+    return json.loads(run(*names, "--json", *words).splitlines()[-1])
+
+
+def test_play_counts_networks_once_and_reports_what_it_would_pick(path):
+    table = read_table(path, COLUMNS)
+    played = play(table, make_controller(table.space, ControllerConfig(name="random"), 1), 12, ())
+    assert played.trials == 12
+    places, reports = zip(*played.picks, strict=True)
+    assert (places[0], list(reports)) == (1, sorted(reports))
+    assert played.report(12) == reports[-1]
+    assert played.optimum_at is None or played.report(played.optimum_at) == 91
+
+
+def test_play_ends_when_all_networks_are_known(path):
+    table = read_table(path, COLUMNS)
+    played = play(table, make_controller(table.space, ControllerConfig(name="random"), 1), 99, ())
+    assert (played.trials, played.report(20)) == (20, 91)
+    assert played.optimum_at is not None
+
+
+def test_command_tells_regret_from_the_best_report(path, tmp_path):
+    words = ["--controllers", "evolution,random", "--trials", "9", "--seeds", "3"]
+    found = searched(path, *words, "--to", tmp_path / "out")
+    assert (found["trials"], found["seeds"], found["optimum"]) == (9, 3, 91)
+    assert list(found["controllers"]) == ["evolution", "random"]
+    figures = found["controllers"]["random"]
+    at = figures["at"]["9"]
+    assert at["regret_mean"] + at["report_mean"] == pytest.approx(91)
+    assert at["regret_mean"] >= 0
+    assert {"optimum_share", "median_trials_to_optimum", "ms_per_trial"} <= set(figures)
+    text = (tmp_path / "out" / "standings.md").read_text()
+    assert "| evolution |" in text
+    assert "evolution less random" in text
+    assert (tmp_path / "out" / "regret.png").read_bytes()[:4] == b"\x89PNG"
+
+
+def test_stopped_benchmark_goes_on_where_it_was(path, tmp_path):
+    out = tmp_path / "out"
+    words = ["--controllers", "evolution,random", "--trials", "9", "--to", out]
+    whole = searched(path, *words, "--seeds", "3")
+    results = out / "results.jsonl"
+    lines = results.read_text().splitlines(keepends=True)
+    assert len(lines) == 6
+    results.write_text("".join(lines[:4]) + lines[4][:20])  # killed in the middle of a line
+    again = searched(path, *words, "--seeds", "3")
+    assert results.read_text().splitlines()[:4] == [line.rstrip() for line in lines[:4]]
+    for figures in (*whole["controllers"].values(), *again["controllers"].values()):
+        del figures["ms_per_trial"]
+    assert again == whole
+    kept = results.read_text()
+    searched(path, *words, "--seeds", "3")
+    assert results.read_text() == kept
+
+
+def test_controller_that_plans_by_the_budget_is_run_once_for_each(path, tmp_path):
+    contestants = [Contestant.read("dqn"), Contestant.read("random")]
+    benchmark = Benchmark(
+        path,
+        TableFormat("arch", "valid", ("test",), "none"),
+        contestants,
+        trials=60,
+        seeds=2,
+        folder=tmp_path / "out",
+    )
+    names = [task.name for task in benchmark.tasks()]
+    assert [name for name in names if name[1] == 1] == [
+        ("dqn", 1, 20),
+        ("dqn", 1, 50),
+        ("dqn", 1, 60),
+        ("random", 1, 60),
+    ]
+
+
+def test_table_with_fewer_networks_ends_early_and_says_so(path, tmp_path, capsys):
+    code = main(
+        [
+            "benchmark",
+            "--table",
+            str(path),
+            "--reward",
+            "valid",
+            "--controllers",
+            "random",
+            "--trials",
+            "300",
+            "--seeds",
+            "1",
+            "--to",
+            str(tmp_path / "out"),
+        ]
+    )
+    assert code == 0
+    assert "the table has 20 networks" in capsys.readouterr().err
+
+
+def test_comparison_is_paired():
+    ours = np.array([[1.0], [2.0], [3.0], [4.0]])
+    found = standings(
+        {"a": ours, "b": ours + 1.0},
+        10.0,
+        {"a": [3, np.inf, np.inf, np.inf], "b": [1, 1, 2, 9]},
+        {"a": 1.0, "b": 2.0},
+        [50],
+        ["a", "b"],
+    )
+    assert found["a"]["at"]["50"] == {
+        "regret_mean": 2.5,
+        "regret_stderr": pytest.approx(np.std([1, 2, 3, 4], ddof=1) / 2),
+        "report_mean": 7.5,
+    }
+    row = found["a"]["against"]["b"]["50"]
+    assert (row["difference"], row["low"], row["high"]) == (-1.0, -1.0, -1.0)
+    assert (row["wins"], row["losses"], row["p"]) == (4, 0, 0.125)
+    assert (found["a"]["optimum_share"], found["a"]["median_trials_to_optimum"]) == (0.25, None)
+    assert found["b"]["median_trials_to_optimum"] == 1.5
+
+
+def test_settings_stand_behind_plus_signs():
+    first, second = read_contestants("ppo+surrogate=none, evolution+population=50+tournament=10")
+    assert (first.config.name, first.config.surrogate) == ("ppo", "none")
+    assert (second.config.population, second.config.tournament) == (50, 10)
+    assert second.words == "evolution+population=50+tournament=10"
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        ("ppoo", "did you mean ppo"),
+        ("ppo+surrogate", "expected field=value behind a plus sign, got 'surrogate'"),
+        ("ppo+surrogat=gp", "did you mean surrogate"),
+        ("evolution+population=1", "expected at least 2, got '1'"),
+        ("ppo,random,ppo", "expected each controller once, got ppo twice"),
+        (" , ", "expected at least one controller"),
+        ("absent_module:Mine", "module absent_module cannot be imported"),
+    ],
+)
+def test_wrong_contestant_is_one_sentence(words, sentence):
+    with pytest.raises(ConfigError, match=sentence):
+        read_contestants(words)
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (["--reward", "acc"], "has no column 'acc': expected one of arch, canonical, valid, test"),
+        (["--reward", "canonical"], "row 1, column canonical"),
+        (["--controllers", "genetics"], "did you mean genetic"),
+        (["--table", "absent.csv"], "absent.csv cannot be read"),
+    ],
+)
+def test_bad_input_is_one_sentence(path, tmp_path, monkeypatch, capsys, words, sentence):
+    monkeypatch.chdir(tmp_path)
+    defaults = {"--table": str(path), "--reward": "valid", "--controllers": "random"}
+    defaults.update(zip(words[::2], words[1::2], strict=True))
+    if words == ["--reward", "canonical"]:
+        path.write_text(path.read_text().replace("000,000", "000,x", 1))
+    code = main(["benchmark", *(word for pair in defaults.items() for word in pair)])
+    err = capsys.readouterr().err
+    assert (code, sentence in err, "Traceback" in err) == (2, True, False), err
+
+
+def test_folder_of_another_table_is_refused(path, tmp_path, capsys):
+    words = ["benchmark", "--table", str(path), "--controllers", "random", "--trials", "5"]
+    words += ["--seeds", "1", "--to", str(tmp_path / "out")]
+    assert main([*words, "--reward", "valid"]) == 0
+    assert main([*words, "--reward", "test"]) == 2
+    assert "another table or of other columns" in capsys.readouterr().err
