@@ -1,0 +1,65 @@
+"""Controllers against each other on complete tables of trained networks.
+
+Four comparisons of paired searches, each by `rlnas benchmark`: NAS-Bench-201 by rows, as
+published methods count; NAS-Bench-Macro by networks; the same with one noisy training run as
+reward and the other two as report; and dqn, whose schedule is laid over 100 trials. Each search
+is kept as it ends: the same command goes on where it was stopped.
+
+    python benchmarks/tables.py                          200 seeds of each, hours on 2 cores
+    python benchmarks/tables.py --seeds 20 --only macro  a first look
+"""
+
+import argparse
+import os
+from pathlib import Path
+
+from rlnas.cli.app import main as rlnas
+
+EVOLUTION = "evolution,evolution+population=50+tournament=10"
+REINFORCE = ",".join(f"reinforce+preset={preset}" for preset in ("default", "zoph", "enas", "nats"))
+EVERYONE = (
+    f"ppo,ppo+surrogate=forest,ppo+surrogate=none,{EVOLUTION},{REINFORCE},genetic,local,random"
+)
+
+NASBENCH201 = ["--table", "nasbench201_cifar10.csv.gz", "--format", "nasbench201"]
+MACRO = ["--table", "nas_bench_macro_cifar10.csv.gz", "--format", "macro"]
+CLEAN = ["--reward", "mean_acc", "--report", "mean_acc"]
+COMPARISONS = {
+    "nasbench201": [*NASBENCH201, "--key", "none", "--controllers", EVERYONE],
+    "macro": [*MACRO, *CLEAN, "--controllers", EVERYONE],
+    "macro-noisy": [*MACRO, "--controllers", f"ppo,ppo+surrogate=none,{EVOLUTION},random"],
+    "dqn-nasbench201": [*NASBENCH201, "--key", "none", "--controllers", "dqn,random"],
+    "dqn-macro": [*MACRO, *CLEAN, "--controllers", "dqn,random"],
+}
+
+
+def main() -> None:
+    """Run the comparisons that the command line asks for."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    tables = os.environ.get("RLNAS_TEST_DATA")
+    parser.add_argument(
+        "--tables",
+        type=Path,
+        default=Path(tables) / "tables" if tables else None,
+        required=not tables,
+        help="Folder of the two tables. Default: tables in RLNAS_TEST_DATA.",
+    )
+    parser.add_argument("--seeds", type=int, default=200)
+    parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("--only", choices=sorted(COMPARISONS), action="append")
+    parser.add_argument("--to", type=Path, default=Path("benchmark-tables"))
+    chosen = parser.parse_args()
+    for name in chosen.only or COMPARISONS:
+        flag, table, *words = COMPARISONS[name]
+        words += ["--trials", "100" if name.startswith("dqn") else "300"]
+        words += ["--seeds", str(chosen.seeds), "--workers", str(chosen.workers)]
+        print(f"\n## {name}\n", flush=True)
+        code = rlnas(
+            ["benchmark", flag, str(chosen.tables / table), *words, "--to", str(chosen.to / name)]
+        )
+        if code:
+            raise SystemExit(code)
+
+
+if __name__ == "__main__":
+    main()
