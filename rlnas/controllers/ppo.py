@@ -74,7 +74,7 @@ class PPOSettings:
     sharpness: float = 8.0
     clip: float = 0.2
     entropy: float = 0.05
-    entropy_end: float = 0.005
+    entropy_end: float = 0.02
     anneal: int = 150
     stagnation: int = 50
     imitation: float = 0.0
