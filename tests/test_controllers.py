@@ -139,7 +139,23 @@ def test_ppo_proposes_nothing_twice_and_finds_all_of_a_small_space(surrogate):
         seen.append(tokens)
         controller.learn([Trajectory(tokens, log_probs, float(sum(tokens)))])
     assert len(set(seen)) == 70
-    assert sum(map(sum, seen[:20])) < sum(map(sum, seen[20:40]))  # it learns
+
+
+@pytest.mark.parametrize(("surrogate", "after"), [("gp", 20), ("none", 40)])
+def test_ppo_learns(surrogate, after):
+    digits = "0123"
+    space = TableSpace(
+        [a + b + c + d for a in digits for b in digits for c in digits for d in digits]
+    )
+    controller = reinforce(0, space, name="ppo", surrogate=surrogate)
+    sums = []
+    for _ in range(80):
+        tokens, log_probs = propose(controller, space=space)
+        sums.append(sum(tokens))
+        controller.learn([Trajectory(tokens, log_probs, float(sums[-1]))])
+    # By chance the two differ by 0.7.
+    assert np.mean(sums[after : after + 20]) > np.mean(sums[:20]) + 2.0
+    assert policy(controller, (), space)[3] > 0.5
 
 
 def test_random_is_uniform_over_what_is_allowed():
