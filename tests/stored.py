@@ -4,7 +4,7 @@ META = {
     "status": "searching",
     "space": {},
     "space_fingerprint": "",
-    "data": {"name": "none"},
+    "data": {"name": "none", "test": 0, "fingerprint": ""},
     "own": [],
     "threads": 1,
     "evaluator": "training",

@@ -15,7 +15,13 @@ from PIL import Image
 import rlnas
 from rlnas.errors import StorageError
 from rlnas.objectives import Metrics
-from rlnas.search.monitor import FinalRecord, Monitor, TrialRecord, policy_table
+from rlnas.search.monitor import (
+    FinalRecord,
+    Monitor,
+    TrialRecord,
+    policy_table,
+    write_control,
+)
 from rlnas.search.monitor.hparams import hyperparameters, kept
 from rlnas.search.monitor.tags import METRICS, TAGS, of_kind, page
 from rlnas.spaces import ImageSpace
@@ -152,8 +158,12 @@ def contents(found: SimpleNamespace) -> list[tuple[str, int, bytes]]:
     return [(tag, step, tensor.SerializeToString()) for tag, step, tensor in found.values]
 
 
-def test_all_that_is_written_is_declared_and_the_other_way_round(written, read):
+def test_all_that_is_written_is_declared_and_the_other_way_round(written, read, tmp_path):
+    figures = ("best_gap", "mean_gap", "mean_gap_low", "mean_gap_high")
+    write_control(tmp_path, [(1, {f"control/{name}": 0.5 for name in figures})])
+    control = read(tmp_path / "control")
     found = read(written)
+    found.metadata.update(control.metadata)
     plugins = {"scalar": "scalars", "image": "images", "text": "text"}
     declared = {
         tag.name: (plugins[tag.kind], tag.description) for tag in TAGS if tag.kind in plugins

@@ -19,6 +19,7 @@ from rlnas.cli.options import (
     run_argument,
 )
 from rlnas.config import dump_config, make_config, read_config, with_flags
+from rlnas.search.comparison import compare, plot
 from rlnas.search.folder import RunFolder, run_folders
 from rlnas.search.progress import Lines, LiveTable, SearchProgress
 from rlnas.search.result import SearchResult, read_result
@@ -104,7 +105,7 @@ def show(run: str, newest: int, root: Path, as_json: bool) -> None:
     """Show one run: its best, what it is compared with, and its trials."""
     found = read_result(RunFolder(root, run))
     if as_json:
-        click.echo(json.dumps(found.to_json(history=True)))
+        click.echo(json.dumps(output.record(found, history=True)))
     else:
         output.print_run(found, RunFolder(root, run), newest)
 
@@ -175,7 +176,36 @@ def export(run: str, target: Path, root: Path, as_json: bool) -> None:
         click.echo(f"exported {run} to {target}: {', '.join(files)}; loaded back and compared")
 
 
-COMMANDS = (search, resume, list_runs, show, sample, retrain, export, benchmark)
+@click.command(name="compare")
+@click.argument("first")
+@click.argument("second")
+@click.option(
+    "--plot",
+    "picture",
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="FILE",
+    help="PNG file of the plot. Default: compare-SECOND.png in the folder of the first run.",
+)
+@root_option
+@json_option
+def compare_runs(first: str, second: str, picture: Path | None, root: Path, as_json: bool) -> None:
+    """Compare two runs: their best, their trials, the gaps with 95 % intervals, and a plot.
+
+    Runs are compared at as many trials as the shorter one has. One pair of runs says little
+    about two controllers: rlnas benchmark repeats a comparison over many seeds.
+    """
+    run, other = (read_result(RunFolder(root, name)) for name in (first, second))
+    found = compare(run, other)
+    path = picture or RunFolder(root, first).path / f"compare-{second}.png"
+    plot(run, other, path)
+    if as_json:
+        click.echo(json.dumps({**found.to_json(), "plot": str(path)}))
+    else:
+        output.print_comparison(found)
+        click.echo(f"plot: {path}")
+
+
+COMMANDS = (search, resume, list_runs, show, compare_runs, sample, retrain, export, benchmark)
 
 
 def _progress(as_json: bool) -> SearchProgress:
@@ -188,6 +218,6 @@ def _progress(as_json: bool) -> SearchProgress:
 
 def _finish(found: SearchResult, as_json: bool) -> None:
     if as_json:
-        click.echo(json.dumps(found.to_json()))
+        click.echo(json.dumps(output.record(found)))
     else:
         output.print_result(found)

@@ -17,6 +17,7 @@ from rich.progress import (
 from rich.table import Table
 
 from rlnas.errors import RlnasError
+from rlnas.search.comparison import Comparison, with_control
 from rlnas.search.folder import RunFolder
 from rlnas.search.journal import FAILED, RUNNING, Contender, Trial
 from rlnas.search.progress import best_of, duration, when
@@ -24,6 +25,15 @@ from rlnas.search.result import SearchResult, read_result
 
 _PIPE_WIDTH = 140
 """Columns of a table that goes to a file or a pipe (chosen)."""
+
+
+def record(found: SearchResult, *, history: bool = False) -> dict[str, Any]:
+    """Return a result as JSON, its comparison with the control run included."""
+    beside = with_control(found)
+    return {
+        **found.to_json(history=history),
+        "control": None if beside is None else beside.to_json(),
+    }
 
 
 def print_result(found: SearchResult) -> None:
@@ -42,6 +52,29 @@ def print_result(found: SearchResult) -> None:
             f"reference child {_reference_accuracy(found)}, {best.params:,} parameters"
         )
     console.print(f"Keras JSON: {best.architecture}")
+    if (beside := with_control(found)) is not None:
+        print_comparison(beside)
+
+
+def print_comparison(found: Comparison) -> None:
+    """Print two runs side by side, and what makes the comparison unfair."""
+    console = _console()
+    first, second = found.runs
+    table = Table("figure", title=f"{first} and {second} after {found.trials} trials")
+    for title in (first, second, "gap", "95 % interval"):
+        table.add_column(title, justify="right")
+    for title, gap in (
+        ("best reward", found.best_reward),
+        ("best so far, mean over the trials", found.area),
+        ("mean reward of a trial", found.mean_reward),
+        ("test accuracy of the best", found.test_accuracy),
+    ):
+        interval = "-" if gap.low is None else f"{gap.low:+.4f} to {gap.high:+.4f}"
+        apart = "-" if gap.gap is None else f"{gap.gap:+.4f}"
+        table.add_row(title, _number(gap.first), _number(gap.second), apart, interval)
+    console.print(table)
+    for line in found.differing:
+        console.print(f"not the same in both: {line}")
 
 
 def print_run(found: SearchResult, folder: RunFolder, newest: int) -> None:

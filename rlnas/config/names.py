@@ -2,6 +2,7 @@
 
 CONTROLLERS = ("ppo", "reinforce", "dqn", "evolution", "genetic", "local", "random")
 PRESETS = ("default", "zoph", "enas", "nats")
+CONTROLS = ("random",)
 SURROGATES = ("gp", "forest", "none")
 SPACES = ("image",)
 DATASETS = ("digits", "mnist", "fashion_mnist", "cifar10", "cifar100")

@@ -23,6 +23,7 @@ from pydantic_core import PydanticCustomError
 
 from rlnas.config.names import (
     CONTROLLERS,
+    CONTROLS,
     DATASETS,
     OPTIMIZERS,
     PRESETS,
@@ -357,6 +358,11 @@ class SearchConfig(Record):
         "layers and adapted normalisation stay, batch normalisation keeps its own momentum "
         "(Keras's 0.99 is slow for a brief training). Default: none.",
     )
+    control: Annotated[str, _known("control", CONTROLS)] | None = option(
+        None,
+        "random: after the run, run the same with the random controller as NAME-control, and show "
+        "the gap between both; takes twice the time. Default: none.",
+    )
     data: DataConfig = DataConfig()
     space: SpaceConfig = SpaceConfig()
     controller: ControllerConfig = ControllerConfig()
@@ -374,3 +380,13 @@ class SearchConfig(Record):
                 "beginning with a letter or digit"
             )
         return name
+
+    @model_validator(mode="after")
+    def _control_is_another(self) -> "SearchConfig":
+        if self.control == self.controller.name:
+            sentence = (
+                f"control {self.control} is the controller itself, expected another controller "
+                "to compare it with; leave --control out or choose another --controller"
+            )
+            raise PydanticCustomError("same_control", "{sentence}", {"sentence": sentence})
+        return self

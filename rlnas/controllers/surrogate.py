@@ -79,8 +79,10 @@ class Kernel:
 
     def likeness(self, decided: Floats, contained: Floats) -> Floats:
         """Return the kernel of two kinds of distances, as `distances` returns them."""
-        distance = decided if self.counts == 0 else decided + self.counts * contained
-        return np.asarray(np.exp(distance / -self.length))
+        likeness = decided * (-1.0 / self.length)
+        if self.counts:
+            likeness += contained * (-self.counts / self.length)
+        return np.exp(likeness, out=likeness)
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,7 +131,7 @@ class GaussianProcess:
         fit = self._fit
         likeness = fit.kernel.likeness(*distances(candidates, self._known))
         known = solve_triangular(fit.factor, likeness.T, lower=True, check_finite=False)
-        variance = np.maximum(1.0 - np.sum(known * known, axis=0), 1e-9)
+        variance = np.maximum(1.0 - np.einsum("nm,nm->m", known, known), 1e-9)
         return likeness @ fit.weights, np.sqrt(fit.variance * variance)
 
     def state(self) -> dict[str, float]:

@@ -65,6 +65,11 @@ class RunFolder:
         return self.path / "trials" / str(number)
 
     @property
+    def control(self) -> "RunFolder":
+        """The folder of the control run that was asked for with this run."""
+        return RunFolder(self.root, f"{self.name}-control")
+
+    @property
     def contenders(self) -> Path:
         """The folder of all retrained models."""
         return self.path / "contenders"

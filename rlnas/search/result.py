@@ -66,6 +66,9 @@ class SearchResult:
         retrained: The top K, reference and baseline after the long training.
         best: The best architecture; None while no trial has ended well.
         python: It needs objects that only the user's own Python has, also to go on.
+        test_examples: How many examples the test accuracy is of.
+        conditions: What must be equal in two runs that are compared.
+        control: The control run, as far as it is; None where none was asked for.
     """
 
     run: str
@@ -80,6 +83,9 @@ class SearchResult:
     retrained: tuple[Contender, ...]
     best: Best | None
     python: bool
+    test_examples: int
+    conditions: Mapping[str, Any]
+    control: "SearchResult | None" = None
 
     @property
     def model(self) -> Any:
@@ -144,7 +150,33 @@ def _read(folder: RunFolder, journal: Journal) -> SearchResult:
         retrained=retrained,
         best=_best(folder, trials, retrained, meta),
         python=bool(meta["own"]),
+        test_examples=meta["data"]["test"],
+        conditions=_conditions(meta),
+        control=_control(folder, config),
     )
+
+
+def _conditions(meta: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what must be equal in two runs that are compared."""
+    config = meta["config"]
+    recipe, final = config["recipe"], config["final"]
+    return {
+        "data": f"{meta['data']['name']} ({meta['data']['fingerprint']})",
+        "space": meta["space_fingerprint"],
+        "evaluator": meta["evaluator"],
+        **{f"recipe.{name}": value for name, value in recipe.items()},
+        **{f"objective.{name}": value for name, value in config["objective"].items()},
+        "data.train_samples": config["data"]["train_samples"],
+        "data.final_samples": config["data"]["final_samples"],
+        **{f"final.{name}": value for name, value in final.items()},
+    }
+
+
+def _control(folder: RunFolder, config: Mapping[str, Any]) -> SearchResult | None:
+    """Return the control run of a run, if it was asked for and has begun."""
+    if config["control"] is None or not folder.control.journal.is_file():
+        return None
+    return read_result(folder.control)
 
 
 def _best(

@@ -34,7 +34,8 @@ def resume_run(folder: RunFolder, flags: Flags, progress: SearchProgress) -> Sea
     with closing(folder.open()) as journal:
         meta = journal.meta()
         config = _changed(meta, flags)
-        if meta["status"] == DONE and not goes_on(journal, config):
+        ended = meta["status"] == DONE and not goes_on(journal, config)
+        if ended and _control_ended(folder, config):
             if is_other_budget(journal, config):
                 progress.note("this budget is spent already: the first limit reached ends a search")
             progress.close()
@@ -78,6 +79,16 @@ def export_run(folder: RunFolder, target: Path) -> list[str]:
     if not (folder.best / "architecture.json").is_file():
         raise RunError(f"{folder.name} has no best yet; go on with: {line}")
     return copy_export(folder.best, target)
+
+
+def _control_ended(folder: RunFolder, config: SearchConfig) -> bool:
+    """Return whether the control that was asked for has ended, with the same budget."""
+    if config.control is None:
+        return True
+    if not folder.control.journal.is_file():
+        return False
+    with closing(folder.control.open()) as journal:
+        return journal.meta()["status"] == DONE and not goes_on(journal, config)
 
 
 def _changed(meta: Mapping[str, Any], flags: Flags) -> SearchConfig:

@@ -5,6 +5,7 @@ import signal
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing, contextmanager, suppress
+from copy import copy
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,14 @@ from typing import Any
 from rlnas.children.data import Data
 from rlnas.children.datasets import load_data
 from rlnas.children.runtime import prepare
-from rlnas.config import DATASETS, SearchConfig, default_root, make_config, with_flags
+from rlnas.config import (
+    DATASETS,
+    ControllerConfig,
+    SearchConfig,
+    default_root,
+    make_config,
+    with_flags,
+)
 from rlnas.controllers import check_controller_class, make_controller
 from rlnas.errors import ConfigError, InterruptedRunError, RlnasError, RunError, unknown_name
 from rlnas.evaluation import InlineExecutor
@@ -25,10 +33,12 @@ from rlnas.search.changes import (
     go_on,
     retrain_anew,
 )
+from rlnas.search.comparison import gap_curve
 from rlnas.search.contenders import Contenders
 from rlnas.search.folder import RunFolder, create_next
 from rlnas.search.journal import LONG, Journal
 from rlnas.search.loop import SearchLoop
+from rlnas.search.monitor import write_control
 from rlnas.search.progress import SearchProgress, Silence
 from rlnas.search.recorder import Recorder
 from rlnas.search.result import SearchResult, read_result
@@ -62,8 +72,8 @@ class Search:
         config: All other settings, a `SearchConfig` or a mapping like the YAML file.
         root: Folder of all runs; by default ``RLNAS_ROOT`` or ``checkpoints``.
         progress: Shows the user how the search goes; by default nothing is shown.
-        settings: Shortcuts into the config: ``controller``, ``trials``, ``seed``, ``name``,
-            ``epochs``, ``time_limit``, ``top_k``, ``final_epochs``, ``threads``.
+        settings: Shortcuts into the config: ``controller``, ``control``, ``trials``, ``seed``,
+            ``name``, ``epochs``, ``time_limit``, ``top_k``, ``final_epochs``, ``threads``.
 
     Raises:
         UsageError: A setting, the data or the baseline is wrong.
@@ -95,6 +105,7 @@ class Search:
             self.config, loaded, own.get("space"), evaluator, own.get("baseline")
         )
         self._own = [*own, *(["evaluator"] if evaluator is not None else [])]
+        self._started_by: RunFolder | None = None  # the run whose control this is
 
     def run(self) -> SearchResult:
         """Search, retrain the best, export it, and return what came out.
@@ -107,7 +118,9 @@ class Search:
         """
         folder, journal = self._begin()
         with closing(journal), folder.writing():
-            return self._go(folder, journal)
+            self._go(folder, journal)
+            self._run_control(folder, ("budget",), go_on)
+            return read_result(folder)
 
     def resume(self, name: str) -> SearchResult:
         """Go on with a run of this config; an ended one only gives its result.
@@ -156,14 +169,38 @@ class Search:
             config = _joined(make_config(meta["config"]), self.config, given)
             self._take(config)
             change(folder, journal, config, self._progress)
-            return self._go(folder, journal)
+            self._go(folder, journal)
+            self._run_control(folder, given, change)
+            return read_result(folder)
+
+    def _run_control(self, folder: RunFolder, given: Sequence[str], change: Change) -> None:
+        """Do with the control run what was done with the run, or begin it; compare both.
+
+        Args:
+            folder: The run that has ended.
+            given: As for `_reopen`.
+            change: As for `_reopen`.
+        """
+        if self.config.control is None:
+            return
+        control = copy(self)
+        control._take(_of_control(self.config, folder.control.name))
+        control._started_by = folder
+        if folder.control.path.exists():
+            control._reopen(folder.control.name, given, change)
+        else:
+            self._progress.note(f"now its control, the {self.config.control} controller")
+            control.run()
+        found = read_result(folder)
+        if found.control is not None:
+            write_control(folder.tensorboard, gap_curve(found, found.control))
 
     def _take(self, config: SearchConfig) -> None:
         """Go on by the config of a run, all but the threads."""
         self.config = config.model_copy(update={"threads": self.config.threads})
         self._setup = replace(self._setup, config=self.config)
 
-    def _go(self, folder: RunFolder, journal: Journal) -> SearchResult:
+    def _go(self, folder: RunFolder, journal: Journal) -> None:
         try:
             with _stopping_by_signal(), ExitStack() as stack:
                 recorder: Recorder | None = None
@@ -174,13 +211,13 @@ class Search:
         except KeyboardInterrupt:
             with suppress(RlnasError):  # on a full disk it counts as a death
                 journal.log_stop()
-            line = folder.resume_line(python=bool(self._own))
+            asked = self._started_by or folder
+            line = asked.resume_line(python=bool(self._own))
             raise InterruptedRunError(
                 f"stopped, everything is saved; continue with: {line}"
             ) from None
         finally:
             self._progress.close()
-        return read_result(folder)
 
     def _search(self, folder: RunFolder, journal: Journal, stack: ExitStack) -> Recorder:
         self._progress.note(f"run {folder.name} in {folder.path}")
@@ -221,6 +258,8 @@ class Search:
     def _begin(self) -> tuple[RunFolder, Journal]:
         if self.config.name is not None:
             folder = RunFolder(self.root, self.config.name)
+            if self.config.control is not None:
+                folder.control.check_free()
             return folder, folder.create(self.config, self._meta())
         plain = re.sub(r"[^A-Za-z0-9_-]+", "-", Path(self._setup.data.name).stem).strip("-_")
         stem = f"{plain[:60] or 'data'}-{self.config.controller.name}"
@@ -234,6 +273,7 @@ class Search:
             "data": {
                 "name": self._setup.data.name,
                 "fingerprint": self._setup.data.fingerprint,
+                "test": len(self._setup.data.x_test),
             },
             "own": self._own,
             "threads": self._setup.threads,
@@ -286,6 +326,12 @@ def _joined(old: SearchConfig, new: SearchConfig, sections: Sequence[str]) -> Se
     return old.model_copy(update=changed)
 
 
+def _of_control(config: SearchConfig, name: str) -> SearchConfig:
+    """Return the config of a run's control: all is the same but who proposes."""
+    controller = ControllerConfig(name=config.control) if config.control else config.controller
+    return config.model_copy(update={"name": name, "control": None, "controller": controller})
+
+
 def check_config(folder: RunFolder, meta: Mapping[str, Any], config: SearchConfig) -> None:
     """Check that a config says of trials what the config of a run says of them.
 
@@ -322,6 +368,7 @@ _SHORTCUTS: dict[str, tuple[str, ...]] = {
     "seed": ("seed",),
     "threads": ("threads",),
     "controller": ("controller", "name"),
+    "control": ("control",),
     "trials": ("budget", "trials"),
     "time_limit": ("budget", "time_limit"),
     "epochs": ("recipe", "epochs"),

@@ -110,6 +110,20 @@ TAGS: tuple[Tag, ...] = (
         "scalar",
     ),
     Tag(
+        "control/best_gap",
+        "best reward so far less that of the control run after as many trials",
+        _REWARD,
+        "scalar",
+    ),
+    Tag(
+        "control/mean_gap",
+        "mean reward of the trials so far less that of the control run",
+        _REWARD,
+        "scalar",
+    ),
+    Tag("control/mean_gap_low", "lower end of its 95 % interval (Welch)", _REWARD, "scalar"),
+    Tag("control/mean_gap_high", "upper end of its 95 % interval (Welch)", _REWARD, "scalar"),
+    Tag(
         "policy/heatmap",
         "what the controller would choose now: mean probability of each choice, by decision",
         "",
@@ -175,7 +189,9 @@ Made from `rlnas/search/monitor/tags.py` by `python -m rlnas.search.monitor > do
 
 All that is shown lies below `<run>/tb` and can be made again from the run's journal: `rlnas resume`
 writes it anew, so that each step is there exactly once, also after a kill. The step of a tag is the
-number of the trial, except where the table says otherwise. A trial that ends before an earlier one
+number of the trial, except where the table says otherwise. A run with `--control random` gets the
+`control/...` tags below `<run>/tb/control` when its control has ended; the control's own curves
+are those of the run `<run>-control` beside it. A trial that ends before an earlier one
 waits for it, because TensorBoard drops what it has read when a lower step follows.
 
 Of the pictures and of the best architecture's text, `resume` and `retrain` make ten of each tag
