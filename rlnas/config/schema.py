@@ -97,6 +97,7 @@ _OWNERS = {
     "entropy": ("ppo", "reinforce"),
     "baseline_decay": ("reinforce",),
     "imitation": ("ppo",),
+    "warm_start": ("ppo",),
     "population": ("evolution", "genetic"),
     "tournament": ("evolution", "genetic"),
 }
@@ -247,6 +248,11 @@ class ControllerConfig(Record):
         "Default: 0 (chosen).",
         ge=0,
         le=0.5,
+    )
+    warm_start: str | None = option(
+        None,
+        "What the policy of ppo learns before the first trial: the name or the folder of an "
+        "earlier run, or flops, that larger networks are better. Default: nothing.",
     )
     population: Count | None = option(
         None,

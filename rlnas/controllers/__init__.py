@@ -8,15 +8,19 @@ from rlnas.controllers.factory import (
     plans_by_budget,
 )
 from rlnas.controllers.guest import OWN_FIGURES
+from rlnas.controllers.history import Scored
+from rlnas.controllers.variation import uniform
 
 __all__ = [
     "OWN_FIGURES",
     "Action",
     "Controller",
+    "Scored",
     "State",
     "Trajectory",
     "check_controller_class",
     "has_network",
     "make_controller",
     "plans_by_budget",
+    "uniform",
 ]

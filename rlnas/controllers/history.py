@@ -9,6 +9,9 @@ import numpy.typing as npt
 
 Tokens = tuple[int, ...]
 
+Scored = tuple[Tokens, float]
+"""An architecture and how good it is on any scale, higher is better."""
+
 _NOTHING = -1
 
 

@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from rlnas.controllers.base import Action, Array, State, Trajectory
 from rlnas.controllers.candidates import Candidates
-from rlnas.controllers.history import History, Tokens
+from rlnas.controllers.history import History, Scored, Tokens
 from rlnas.controllers.known import Known
 from rlnas.controllers.origin import check_origin, origin
 from rlnas.controllers.plans import Plans
@@ -22,7 +22,7 @@ from rlnas.controllers.policy import Policy
 from rlnas.controllers.presets import Settings
 from rlnas.controllers.sampling import draw
 from rlnas.controllers.screen import Screen
-from rlnas.controllers.surrogate import Surrogate
+from rlnas.controllers.surrogate import Surrogate, shares
 from rlnas.controllers.variation import uniform
 from rlnas.controllers.vocabulary import Batch
 from rlnas.spaces import Space, prefix_of
@@ -39,6 +39,10 @@ _ROUND = 5
 
 _STAGNANT_OPTIMISM = 2.0
 """Factor of the screen's optimism while nothing better is found (chosen)."""
+
+_WARM_STEPS, _WARM_END, _WARM_ENTROPY = 60, 0.8, 0.5
+"""Most steps of a warm start, the share of the first entropy at which it ends, and the weight of
+the entropy bonus meanwhile, which keeps each single decision open (chosen)."""
 
 _LEAST = 1e-30
 """Probabilities below this are taken for it, so that their logarithm is finite."""
@@ -59,6 +63,7 @@ class PPOSettings:
         entropy_end: Its weight after `anneal` results.
         anneal: Results over which it falls, linearly.
         stagnation: Results without a better best after which it starts falling anew.
+        patience: Results without a better best after which the surrogate explores more.
         imitation: Weight of imitating the best, at most 0.5; 0 for none.
         elite: How many of the best are imitated and mutated.
         clip_norm: Largest global norm of the gradient.
@@ -77,6 +82,7 @@ class PPOSettings:
     entropy_end: float = 0.02
     anneal: int = 150
     stagnation: int = 50
+    patience: int = 15
     imitation: float = 0.0
     elite: int = 10
     clip_norm: float = 5.0
@@ -137,6 +143,29 @@ class PPOController:
         self._count = 0
         self._since_best = 0
         self._heated = 0
+
+    def warm_start(self, known: Sequence[Scored]) -> None:
+        """Learn which architectures are likely to be good, before the first proposal.
+
+        The policy imitates the better ones, each by its advantage among all of them, until it
+        has lost a fifth of its entropy: what turns out wrong can be unlearned.
+
+        Args:
+            known: Architectures of the space with scores, of which only the order counts.
+        """
+        settings = self._settings
+        share = shares(np.array([score for _, score in known]))
+        advantages = self._advantages(share / share.max())
+        good = np.flatnonzero(advantages > 0)
+        first = None
+        for _ in range(_WARM_STEPS):
+            rows = self._rng.choice(good, settings.batch_size)
+            batch = self._padded([known[row][0] for row in rows], _WARM_ENTROPY)
+            batch["imitation"][: len(rows)] = advantages[rows]
+            figures = self._policy.update(batch, epochs=1)
+            first = figures["entropy"] if first is None else first
+            if figures["entropy"] < _WARM_END * first:
+                break
 
     def act(self, observation: Array, mask: Array) -> Action:
         """Choose the next token of each episode; arguments as in `Controller.act`."""
@@ -252,7 +281,7 @@ class PPOController:
 
     def _picked(self, screen: Screen) -> Tokens | None:
         """Return what the surrogate likes best, or None if there is nothing new."""
-        stagnant = self._since_best >= self._settings.stagnation
+        stagnant = self._since_best >= self._settings.patience
         self._candidates.refresh(self._history.elite(), self._known, self._rng)
         return screen.pick(self._candidates, optimism=_STAGNANT_OPTIMISM if stagnant else 1.0)
 
@@ -285,10 +314,8 @@ class PPOController:
         return settings.entropy + passed * (settings.entropy_end - settings.entropy)
 
     def _update(self) -> dict[str, float]:
-        sharpness = self._settings.sharpness
-        share = np.array([self._history.standing(reward) for _, _, reward in self._batch])
-        share = 0.5 + 0.5 * share
-        advantages = ((sharpness + 1.0) * share**sharpness - 1.0) / sharpness
+        standing = np.array([self._history.standing(reward) for _, _, reward in self._batch])
+        advantages = self._advantages(0.5 + 0.5 * standing)
         weight = self._entropy_weight()
         figures = self._policy.update(
             self._arrays(advantages, weight), epochs=self._settings.epochs
@@ -296,22 +323,34 @@ class PPOController:
         self._batch.clear()
         return {**figures, "advantage": float(advantages.mean()), "entropy_weight": weight}
 
+    def _advantages(self, share: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+        """Return advantages; share is that of the results that are worse, from 0 to 1."""
+        sharpness = self._settings.sharpness
+        return np.asarray(((sharpness + 1.0) * share**sharpness - 1.0) / sharpness)
+
     def _arrays(self, advantages: npt.NDArray[np.float64], entropy_weight: float) -> Batch:
         """Return the batch, and behind it the best so far if they are imitated."""
         settings, own = self._settings, len(self._batch)
         elite = self._history.elite() if settings.imitation else []
-        rows = own + (settings.elite if settings.imitation else 0)
-        padding: list[Tokens] = [()] * (rows - own - len(elite))
-        batch = self._policy.batch([*(each[0] for each in self._batch), *elite, *padding])
-        batch["temperature"] = np.ones(rows, dtype=np.float32)
-        batch["advantage"] = np.zeros(rows, dtype=np.float32)
+        batch = self._padded([*(each[0] for each in self._batch), *elite], entropy_weight)
         batch["advantage"][:own] = advantages
-        batch["log_prob"] = np.zeros(batch["weight"].shape, dtype=np.float32)
         for row, (_, log_probs, _) in enumerate(self._batch):
             batch["log_prob"][row, : len(log_probs)] = log_probs
-        batch["imitation"] = np.zeros(rows, dtype=np.float32)
-        batch["imitation"][own : own + len(elite)] = settings.imitation * rows / max(len(elite), 1)
-        batch["entropy_weight"] = np.full(rows, entropy_weight, dtype=np.float32)
+        weight = settings.imitation * len(batch["imitation"]) / max(len(elite), 1)
+        batch["imitation"][own : own + len(elite)] = weight
+        return batch
+
+    def _padded(self, rows: Sequence[Tokens], entropy_weight: float) -> Batch:
+        """Return a batch of always the same shape that teaches nothing yet."""
+        settings = self._settings
+        count = settings.batch_size + (settings.elite if settings.imitation else 0)
+        padding: list[Tokens] = [()] * (count - len(rows))
+        batch = self._policy.batch([*rows, *padding])
+        batch["temperature"] = np.ones(count, dtype=np.float32)
+        batch["advantage"] = np.zeros(count, dtype=np.float32)
+        batch["log_prob"] = np.zeros(batch["weight"].shape, dtype=np.float32)
+        batch["imitation"] = np.zeros(count, dtype=np.float32)
+        batch["entropy_weight"] = np.full(count, entropy_weight, dtype=np.float32)
         return batch
 
 

@@ -56,7 +56,12 @@ def rank_normalised(rewards: Floats) -> Floats:
 
     Equal rewards get equal targets (Blom 1958, with the offset 1/2 of Hazen).
     """
-    return np.asarray(ndtri((rankdata(rewards) - 0.5) / len(rewards)), dtype=np.float64)
+    return np.asarray(ndtri(shares(rewards)), dtype=np.float64)
+
+
+def shares(rewards: Floats) -> Floats:
+    """Return the share of rewards that are worse than each, half of its equals counted in."""
+    return np.asarray((rankdata(rewards) - 0.5) / len(rewards), dtype=np.float64)
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,7 +21,7 @@ from rlnas.config import (
     make_config,
     with_flags,
 )
-from rlnas.controllers import check_controller_class, make_controller
+from rlnas.controllers import Scored, check_controller_class, make_controller
 from rlnas.errors import ConfigError, InterruptedRunError, RlnasError, RunError, unknown_name
 from rlnas.evaluation import InlineExecutor
 from rlnas.evaluation.training import UserFunction
@@ -39,6 +39,7 @@ from rlnas.search.folder import RunFolder, create_next
 from rlnas.search.journal import LONG, Journal
 from rlnas.search.loop import SearchLoop
 from rlnas.search.monitor import write_control
+from rlnas.search.prior import read_prior
 from rlnas.search.progress import SearchProgress, Silence
 from rlnas.search.recorder import Recorder
 from rlnas.search.result import SearchResult, read_result
@@ -116,6 +117,7 @@ class Search:
             StorageError: The disk refused; all that was committed stays.
             InterruptedRunError: The user stopped the run; it was saved.
         """
+        self._read_prior()  # what is wrong with it ends the run before it begins
         folder, journal = self._begin()
         with closing(journal), folder.writing():
             self._go(folder, journal)
@@ -228,6 +230,8 @@ class Search:
             self.config.seed,
             trials=self.config.budget.most_trials,
         )
+        if journal.state() is None and (prior := self._read_prior()):
+            controller.warm_start(prior)  # type: ignore[attr-defined]  # of ppo alone
         executor = InlineExecutor(self._setup.brief_evaluator())
         recorder = Recorder(self._setup, folder, journal, controller)
         stack.enter_context(closing(recorder))
@@ -254,6 +258,12 @@ class Search:
         recorder.final(journal.contenders(LONG), kept)
         recorder.export_final(trial, contenders.model(kept))
         journal.set_meta({"status": DONE, "best_trial": trial.id})
+
+    def _read_prior(self) -> list[Scored]:
+        source = self.config.controller.warm_start
+        if source is None:
+            return []
+        return read_prior(source, self.root, self._setup.space, self.config.seed)
 
     def _begin(self) -> tuple[RunFolder, Journal]:
         if self.config.name is not None:
@@ -414,7 +424,12 @@ def _with_whole_paths(config: SearchConfig) -> SearchConfig:
     named = dataset if dataset in DATASETS else _whole_path(dataset)
     data = config.data.model_copy(update={"dataset": named})
     whole = None if baseline is None else _whole_path(baseline)
-    return config.model_copy(update={"data": data, "baseline": whole})
+    changes: dict[str, Any] = {"data": data, "baseline": whole}
+    earlier = config.controller.warm_start
+    if earlier is not None and Path(earlier).name != earlier:
+        warm = {"warm_start": _whole_path(earlier)}
+        changes["controller"] = config.controller.model_copy(update=warm)
+    return config.model_copy(update=changes)
 
 
 def _whole_path(text: str) -> str:
