@@ -27,6 +27,7 @@ REQUIRED = [
 
 EXTRAS = {
     "cuda": ["tensorflow[and-cuda]>=2.18"],
+    "examples": ["sb3-contrib>=2.9"],
     "ray": ["ray>=2.40"],
     "test": [
         "pytest>=8.3",

@@ -48,6 +48,23 @@ def test_agent_writes_networks_that_earn_something(printed):
     assert min(rewards) > 0
 
 
+def test_agent_on_a_table_gets_better(printed):
+    *blocks, best = printed("table_agent")
+    means = [float(line.rpartition(" ")[2]) for line in blocks]
+    assert len(means) == 4
+    assert means[-1] > means[0] + 0.05
+    found, highest = re.fullmatch(
+        rf"best found ({NUMBER}), best in the table ({NUMBER})", best
+    ).groups()
+    assert float(highest) - float(found) < 0.02
+
+
+def test_maskable_ppo_gets_better_than_uniform(printed):
+    pytest.importorskip("sb3_contrib", reason="sb3-contrib brings PyTorch: rlnas[examples]")
+    _, uniform, trained = printed("maskable_ppo")
+    assert float(trained.rpartition(" ")[2]) > float(uniform.rpartition(" ")[2]) + 0.05
+
+
 def test_every_example_is_listed_and_tested(root):
     examples = {path.stem for path in (root / "examples").glob("*.py")}
     listed = re.findall(r"\[(\w+)\.py\]\(\1\.py\)", (root / "examples" / "README.md").read_text())

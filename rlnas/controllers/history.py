@@ -1,5 +1,6 @@
 """What a controller remembers of all it has learned from."""
 
+from array import array
 from bisect import bisect_left, bisect_right, insort
 from collections.abc import Mapping
 from typing import Any
@@ -11,8 +12,6 @@ Tokens = tuple[int, ...]
 
 Scored = tuple[Tokens, float]
 """An architecture and how good it is on any scale, higher is better."""
-
-_NOTHING = -1
 
 
 class History:
@@ -26,13 +25,20 @@ class History:
         """See the class."""
         self._elite = elite
         self._tokens: list[Tokens] = []
-        self._rewards: list[float] = []  # minus infinity for a failed child
+        self._members: set[Tokens] = set()
+        # The same as plain numbers, so that a state is a copy and no loop.
+        self._written, self._lengths = array("h"), array("h")
+        self._rewards = array("d")  # minus infinity for a failed child
         self._ordered: list[float] = []
         self._best: list[tuple[float, int]] = []  # of the elite: minus reward, place
 
     def __len__(self) -> int:
         """Return the number of architectures."""
         return len(self._tokens)
+
+    def __contains__(self, tokens: Tokens) -> bool:
+        """Return whether these tokens were learned from."""
+        return tokens in self._members
 
     @property
     def best(self) -> float:
@@ -46,6 +52,9 @@ class History:
             insort(self._best, (-earned, len(self._tokens)))
             del self._best[self._elite :]
         self._tokens.append(tokens)
+        self._members.add(tokens)
+        self._written.extend(tokens)
+        self._lengths.append(len(tokens))
         self._rewards.append(earned)
         insort(self._ordered, earned)
 
@@ -63,7 +72,7 @@ class History:
 
     def rewards(self) -> npt.NDArray[np.float64]:
         """Return all rewards, minus infinity for failed children."""
-        return np.array(self._rewards, dtype=np.float64)
+        return _numbers(self._rewards)
 
     def standing(self, reward: float | None) -> float:
         """Return where a reward stands among all: -1 for the worst, 1 for the best."""
@@ -73,16 +82,24 @@ class History:
         return (below - above) / max(len(self._ordered) - 1, 1)
 
     def state(self) -> dict[str, npt.NDArray[Any]]:
-        """Return all of it as arrays."""
-        longest = max(map(len, self._tokens), default=0)
-        tokens = np.full((len(self._tokens), longest), _NOTHING, dtype=np.int16)
-        for place, each in enumerate(self._tokens):
-            tokens[place, : len(each)] = each
-        return {"tokens": tokens, "rewards": np.array(self._rewards, dtype=np.float64)}
+        """Return all of it as arrays: tokens one behind the other, lengths and rewards."""
+        tokens = _numbers(self._written)
+        small = tokens.astype(np.int8) if tokens.max(initial=0) < 128 else tokens
+        return {
+            "tokens": small,
+            "lengths": _numbers(self._lengths),
+            "rewards": _numbers(self._rewards),
+        }
 
     def load(self, state: Mapping[str, npt.NDArray[Any]]) -> None:
         """Set what `state` returned."""
         self.__init__(self._elite)  # type: ignore[misc]
-        for row, reward in zip(state["tokens"].tolist(), state["rewards"].tolist(), strict=True):
-            tokens = tuple(token for token in row if token != _NOTHING)
-            self.add(tokens, None if reward == -np.inf else reward)
+        ends = np.cumsum(state["lengths"], dtype=np.int64)
+        rows = np.split(state["tokens"], ends[:-1]) if len(ends) else []
+        for row, reward in zip(rows, state["rewards"].tolist(), strict=True):
+            self.add(tuple(row.tolist()), None if reward == -np.inf else reward)
+
+
+def _numbers(buffer: "array[Any]") -> npt.NDArray[Any]:
+    """Return a copy: a view would keep the buffer from growing."""
+    return np.frombuffer(buffer, dtype=buffer.typecode).copy()

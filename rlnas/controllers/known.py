@@ -16,7 +16,8 @@ class Known:
     def __init__(self, space: Space) -> None:
         """See the class."""
         self._space = space
-        self._tokens: dict[str, Tokens] = {}
+        self._keys: set[str] = set()
+        self._unlearned: list[Tokens] = []  # in no history when the state was last asked for
 
     def key(self, tokens: Tokens) -> str:
         """Return the canonical key of an architecture."""
@@ -24,25 +25,26 @@ class Known:
 
     def has(self, tokens: Tokens) -> bool:
         """Return whether this architecture, or an equal one, is known."""
-        return self.key(tokens) in self._tokens
+        return self.key(tokens) in self._keys
 
     def __contains__(self, key: str) -> bool:
         """Return whether an architecture of this key is known."""
-        return key in self._tokens
+        return key in self._keys
 
     def add(self, tokens: Tokens) -> None:
         """Remember an architecture."""
-        self._tokens.setdefault(self.key(tokens), tokens)
+        key = self.key(tokens)
+        if key not in self._keys:
+            self._keys.add(key)
+            self._unlearned.append(tokens)
 
     def state(self, history: History) -> list[list[int]]:
         """Return what is known and not in a history."""
-        learned = set(history.all())
-        return [list(tokens) for tokens in self._tokens.values() if tokens not in learned]
+        self._unlearned = [tokens for tokens in self._unlearned if tokens not in history]
+        return [list(tokens) for tokens in self._unlearned]
 
     def load(self, state: Sequence[Sequence[int]], history: History) -> None:
         """Set what is in a history and what `state` returned."""
-        self._tokens = {}
-        for tokens in history.all():
-            self.add(tokens)
+        self._keys, self._unlearned = {self.key(tokens) for tokens in history.all()}, []
         for each in state:
             self.add(tuple(int(token) for token in each))

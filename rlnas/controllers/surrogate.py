@@ -19,13 +19,16 @@ from rlnas.controllers.features import Features, distances
 Floats = npt.NDArray[np.float64]
 
 LENGTHS = (1.0, 2.0, 4.0, 8.0, 16.0, 32.0)
-"""Decisions over which the likeness of two architectures falls to 1/e (chosen)."""
+"""Differences over which the likeness of two architectures falls to 1/e (chosen)."""
+
+COUNTS_LENGTHS = (1.0, 2.0, 4.0, 8.0)
+"""The same for what they contain, wherever it stands (chosen)."""
+
+SHARES = (0.0, 0.2, 0.5, 0.8, 1.0)
+"""How much of the variance depends on where choices stand (chosen)."""
 
 NOISES = (0.001, 0.01, 0.03, 0.1, 0.3)
 """Share of the variance of rewards that is chance (chosen)."""
-
-COUNTS = (0.0, 0.5, 1.0, 2.0)
-"""How many decisions a choice weighs that one architecture has and another lacks (chosen)."""
 
 
 class Surrogate(Protocol):
@@ -66,28 +69,49 @@ def shares(rewards: Floats) -> Floats:
 
 @dataclass(frozen=True, slots=True)
 class Kernel:
-    """``exp(-(d + counts * c) / length)``, isotropic in all decisions.
+    """``share exp(-(d + c) / length) + (1 - share) exp(-c / counts_length)``.
 
-    d is the number of decisions in which two architectures differ, c the number of choices
-    that one has and the other lacks, wherever they stand. Both distances are of negative
-    type, so that the kernel is positive definite (Schoenberg 1938).
+    d is the number of decisions in which two architectures differ, whichever they are, c the
+    number of choices that one has and the other lacks, wherever they stand. The second term
+    sees that two architectures are made of the same parts also where they have hardly a
+    decision in common. Both distances are of negative type, so that the kernel is positive
+    definite (Schoenberg 1938).
 
     Attributes:
-        length: Over how many decisions the likeness falls to 1/e.
+        length: Over how many differences the likeness falls to 1/e.
+        counts_length: The same of the second term.
+        share: Weight of the first term.
         noise: Share of the variance that is chance.
-        counts: Weight of c.
     """
 
     length: float
+    counts_length: float
+    share: float
     noise: float
-    counts: float
 
     def likeness(self, decided: Floats, contained: Floats) -> Floats:
         """Return the kernel of two kinds of distances, as `distances` returns them."""
-        likeness = decided * (-1.0 / self.length)
-        if self.counts:
-            likeness += contained * (-self.counts / self.length)
-        return np.exp(likeness, out=likeness)
+        likeness = np.zeros_like(decided)
+        if self.share > 0:
+            likeness += decided
+            likeness += contained
+            likeness *= -1.0 / self.length
+            np.exp(likeness, out=likeness)
+            likeness *= self.share
+        if self.share < 1:
+            parts = contained * (-1.0 / self.counts_length)
+            np.exp(parts, out=parts)
+            parts *= 1.0 - self.share
+            likeness += parts
+        return likeness
+
+
+_VALUES = {
+    "length": LENGTHS,
+    "counts_length": COUNTS_LENGTHS,
+    "share": SHARES,
+    "noise": NOISES,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,12 +178,12 @@ class GaussianProcess:
 
 
 def _grid() -> list[Kernel]:
-    return [Kernel(*settings) for settings in product(LENGTHS, NOISES, COUNTS)]
+    return [Kernel(*settings) for settings in product(*_VALUES.values())]
 
 
 def _improved(fit: _Fit, apart: tuple[Floats, Floats], targets: Floats) -> _Fit:
     """Return the best fit that other values of one setting after the other give."""
-    for name, values in (("length", LENGTHS), ("noise", NOISES), ("counts", COUNTS)):
+    for name, values in _VALUES.items():
         kernels = [replace(fit.kernel, **{name: value}) for value in values]
         others = [_solved(apart, targets, each) for each in kernels if each != fit.kernel]
         fit = max([fit, *others], key=_likelihood_of)
