@@ -74,7 +74,7 @@ def test_show_has_the_history(root, capsys):
 def test_show_prints_trials_and_comparison(root, capsys):
     code, out, _ = run(capsys, "show", "small", "--root", root)
     assert code == 0
-    assert "small: done, reinforce on digits, seed 3, 4 trials" in out
+    assert "small: done, ppo on digits, seed 3, 4 trials" in out
     assert "reference" in out
 
 

@@ -56,7 +56,7 @@ def test_each_meaning_ends_with_the_source_or_the_reason_of_its_default(flag):
 
 def test_defaults_are_a_whole_config():
     config = make_config({})
-    assert (config.data.dataset, config.controller.name) == ("digits", "reinforce")
+    assert (config.data.dataset, config.controller.name) == ("digits", "ppo")
     assert config == make_config(config.model_dump())
 
 

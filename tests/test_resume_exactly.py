@@ -12,7 +12,7 @@ import pytest
 from tensorboard.backend.event_processing.event_file_loader import EventFileLoader
 
 import rlnas
-from rlnas.errors import StorageError
+from rlnas.errors import InterruptedRunError, StorageError
 from rlnas.search import recorder
 from rlnas.search.folder import RunFolder
 from rlnas.search.journal import Journal
@@ -63,6 +63,24 @@ def trained(model, data, seed):
 
 def search(root):
     return rlnas.Search("digits", evaluator=trained, config=CONFIG | {"name": "run"}, root=root)
+
+
+def test_search_with_a_surrogate_goes_on_as_if_it_had_never_stopped(tmp_path):
+    def stopped(model, data, seed):
+        stopped.calls += 1
+        if stopped.calls == 25:  # the reference child and 23 trials were before; screened by now
+            raise KeyboardInterrupt
+        return trained(model, data, seed)
+
+    stopped.calls = 0
+    config = {**CONFIG, "controller": {"name": "ppo"}, "budget": {"trials": 28}, "name": "run"}
+    whole = rlnas.Search("digits", evaluator=trained, config=config, root=tmp_path / "a").run()
+    with pytest.raises(InterruptedRunError):
+        rlnas.Search("digits", evaluator=stopped, config=config, root=tmp_path / "b").run()
+    again = rlnas.Search("digits", evaluator=trained, config=config, root=tmp_path / "b")
+    found = again.resume("run")
+    assert [t.tokens for t in found.trials] == [t.tokens for t in whole.trials]
+    assert [t.learned for t in found.trials] == [t.learned for t in whole.trials]
 
 
 def outcome(root):

@@ -200,10 +200,11 @@ class ControllerConfig(Record):
     """Who proposes architectures, and how it learns."""
 
     name: Annotated[str, AfterValidator(_controller_name)] = option(
-        "reinforce",
-        "Who proposes: reinforce, the LSTM of Zoph & Le 2016; ppo, an LSTM policy with a "
-        "surrogate, which needs fewer trials; dqn, Q-learning after MetaQNN; evolution (Real et "
-        "al. 2019), genetic, local, random; or a class of your own as module:Class (chosen).",
+        "ppo",
+        "Who proposes: ppo, an LSTM policy with a surrogate; reinforce, the LSTM of Zoph & Le "
+        "2016; dqn, Q-learning after MetaQNN; evolution (Real et al. 2019), genetic, local, "
+        "random; or a class of your own as module:Class. Default: ppo, which needs the fewest "
+        "trials (benchmarks/tables.py).",
         flag="--controller",
     )
     surrogate: Annotated[str, _known("surrogate", SURROGATES)] = option(
