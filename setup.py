@@ -32,6 +32,7 @@ EXTRAS = {
     "test": [
         "pytest>=8.3",
         "pytest-timeout>=2.3",
+        "pytest-xdist>=3.6",
         "ruff>=0.17.5,<0.18",
         "mypy>=2.4.1,<2.5",
         "types-PyYAML>=6.0.12",

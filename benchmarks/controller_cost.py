@@ -27,7 +27,7 @@ from rlnas.evaluation import FORMATS, read_table, with_columns  # noqa: E402
 from rlnas.search.state import pack  # noqa: E402
 from rlnas.spaces import Architecture, ImageSpace, Space, observation  # noqa: E402
 
-LENGTHS, TRIALS = (100, 1000, 10_000), 100
+LENGTHS, WARM_UP, TRIALS = (100, 1000, 10_000), 20, 100
 Reward = Callable[[Architecture], float]
 
 
@@ -55,7 +55,9 @@ def cost(space: Space, reward: Reward, length: int, surrogate: str) -> tuple[flo
             earned = reward(space.architecture(tokens))
             controller.learn([Trajectory(tokens, log_probs, earned, False)])
     controlling, saving, size = 0.0, 0.0, 0
-    for _ in range(TRIALS):
+    for trial in range(-WARM_UP, TRIALS):
+        if trial == 0:
+            controlling, saving = 0.0, 0.0
         began = time.process_time()
         tokens, log_probs = proposal(controller, space)
         controlling += time.process_time() - began

@@ -143,6 +143,23 @@ def test_sample_draws_legal_architectures_and_changes_nothing(root, capsys):
     assert "log-probability" in run(capsys, "sample", "small", "--root", root)[1]
 
 
+def test_sample_of_evolution_tells_its_next_proposals(tmp_path, capsys):
+    words = ["--root", tmp_path, "--name", "evolved", "--controller", "evolution"]
+    assert run(capsys, "search", *words, *SMALL, "--population", "2", "--tournament", "2")[0] == 0
+    rows = [
+        json.loads(run(capsys, "sample", "evolved", "--root", tmp_path, "-n", "4", "--json")[1])
+        for _ in range(2)
+    ]
+    assert rows[0] == rows[1]
+    assert {row["log_prob"] for row in rows[0]["architectures"]} == {None}
+    known = [tuple(row["tokens"]) for row in shown(capsys, tmp_path, "evolved")["history"]]
+    assert all(  # a child of evolution is near a known network: it begins as one of them does
+        any(tuple(row["tokens"])[:1] == tokens[:1] for tokens in known)
+        for row in rows[0]["architectures"]
+    )
+    assert run(capsys, "sample", "evolved", "--root", tmp_path)[0] == 0
+
+
 def test_export_copies_the_best_and_refuses_a_folder_with_other_files(root, tmp_path, capsys):
     code, out, _ = run(capsys, "export", "small", "--to", tmp_path / "out", "--root", root)
     assert code == 0

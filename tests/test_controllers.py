@@ -141,22 +141,22 @@ def test_ppo_proposes_nothing_twice_and_finds_all_of_a_small_space(surrogate):
     assert len(set(seen)) == 70
 
 
-@pytest.mark.parametrize(("surrogate", "after"), [("gp", 20), ("none", 40)])
-def test_ppo_learns(surrogate, after):
+@pytest.mark.parametrize("surrogate", ["gp", "none"])
+def test_ppo_learns(surrogate):
     digits = "0123"
     space = TableSpace(
         [a + b + c + d for a in digits for b in digits for c in digits for d in digits]
     )
-    controller = reinforce(0, space, name="ppo", surrogate=surrogate)
-    sums = []
-    for _ in range(80):
-        tokens, log_probs = propose(controller, space=space)
-        sums.append(sum(tokens))
-        controller.learn([Trajectory(tokens, log_probs, float(sums[-1]))])
-    # By chance the two differ by 0.7.
-    assert np.mean(sums[after : after + 20]) > np.mean(sums[:20]) + 2.0
-    if surrogate == "none":  # the screen has used up the best by now, which teaches otherwise
-        assert policy(controller, (), space)[3] > 0.5
+    for seed in (0, 1):
+        controller = reinforce(seed, space, name="ppo", surrogate=surrogate)
+        sums = []
+        for _ in range(80):
+            tokens, log_probs = propose(controller, space=space)
+            sums.append(sum(tokens))
+            controller.learn([Trajectory(tokens, log_probs, float(sums[-1]))])
+        assert max(sums[:40]) == 12  # chance finds the best of 256 that soon in 16 % of runs
+        if surrogate == "none":  # the screen uses up the best, and what is left teaches otherwise
+            assert policy(controller, (), space)[3] > 0.5
 
 
 def test_random_is_uniform_over_what_is_allowed():

@@ -158,8 +158,12 @@ def print_samples(rows: list[dict[str, Any]]) -> None:
     table = Table("log-probability", "parameters", "known", "layers")
     for row in rows:
         known = "" if row["reward"] is None else f"reward {row['reward']:.4f}"
-        table.add_row(f"{row['log_prob']:.2f}", f"{row['params']:,}", known, row["layers"])
+        table.add_row(_log_prob(row), f"{row['params']:,}", known, row["layers"])
     _console().print(table)
+
+
+def _log_prob(row: dict[str, Any]) -> str:
+    return "-" if row["log_prob"] is None else f"{row['log_prob']:.2f}"
 
 
 def _comparison(found: SearchResult) -> Table:

@@ -4,6 +4,7 @@ from rlnas.controllers.base import Action, Controller, State, Trajectory
 from rlnas.controllers.factory import (
     check_controller_class,
     has_network,
+    has_policy,
     make_controller,
     plans_by_budget,
 )
@@ -20,6 +21,7 @@ __all__ = [
     "Trajectory",
     "check_controller_class",
     "has_network",
+    "has_policy",
     "make_controller",
     "plans_by_budget",
     "uniform",

@@ -26,6 +26,11 @@ def has_network(config: ControllerConfig) -> bool:
     return config.name in ("ppo", "reinforce", "dqn")
 
 
+def has_policy(config: ControllerConfig) -> bool:
+    """Return whether its probabilities tell more than what is allowed."""
+    return config.name not in ("evolution", "genetic", "local")
+
+
 def check_controller_class(config: ControllerConfig) -> None:
     """Check that a controller of the user's own can be had.
 

@@ -20,6 +20,7 @@ ABSENT = 0
 """What stands in a column that an architecture does not decide; else it is token + 1."""
 
 Floats = npt.NDArray[np.float64]
+Singles = npt.NDArray[np.float32]
 
 Row = tuple[Floats, Floats]
 """The choice of each column that was known when it was read, and how often each choice occurs."""
@@ -42,8 +43,8 @@ class Features:
         return len(self.choices)
 
 
-def distances(first: Features, second: Features) -> tuple[Floats, Floats]:
-    """Return how far each of the first is from each of the second, float64[N, M] twice.
+def distances(first: Features, second: Features) -> tuple[Singles, Singles]:
+    """Return how far each of the first is from each of the second, float32[N, M] twice.
 
     Returns:
         In how many decisions they differ, and how many choices one has that the other lacks
@@ -54,7 +55,7 @@ def distances(first: Features, second: Features) -> tuple[Floats, Floats]:
     return _apart(_one_hot, choices, others), _apart(_thermometer, counts, other_counts)
 
 
-def _apart(coded: Callable[[Floats, int], Floats], first: Floats, second: Floats) -> Floats:
+def _apart(coded: Callable[[Floats, int], Singles], first: Floats, second: Floats) -> Singles:
     """Return half the number of bits in which the codes of rows differ.
 
     That is ``|a| / 2 + |b| / 2 - ab``: one product of matrices, which is fast.
@@ -62,22 +63,22 @@ def _apart(coded: Callable[[Floats, int], Floats], first: Floats, second: Floats
     most = int(max(first.max(initial=0), second.max(initial=0)))
     ones, others = coded(first, most), coded(second, most)
     half, other_half = 0.5 * ones.sum(axis=1), 0.5 * others.sum(axis=1)
-    left = np.column_stack([ones, half, np.ones(len(ones))])
-    right = np.column_stack([-others, np.ones(len(others)), other_half])
-    apart: Floats = left @ right.T
+    left = np.column_stack([ones, half, np.ones(len(ones), dtype=np.float32)])
+    right = np.column_stack([-others, np.ones(len(others), dtype=np.float32), other_half])
+    apart: Singles = left @ right.T  # whole or half numbers: exact
     return apart
 
 
-def _one_hot(choices: Floats, most: int) -> Floats:
+def _one_hot(choices: Floats, most: int) -> Singles:
     """Return a bit per column and choice: where a choice differs, two bits do."""
     bits: npt.NDArray[np.bool_] = choices[:, :, None] == np.arange(most + 1)
-    return bits.reshape(len(choices), -1).astype(np.float64)
+    return bits.reshape(len(choices), -1).astype(np.float32)
 
 
-def _thermometer(counts: Floats, most: int) -> Floats:
+def _thermometer(counts: Floats, most: int) -> Singles:
     """Return as many bits as a count says: as many differ as counts do."""
     bits = counts[:, :, None] > np.arange(most)
-    return bits.reshape(len(counts), -1).astype(np.float64)
+    return bits.reshape(len(counts), -1).astype(np.float32)
 
 
 def _same_width(first: Floats, second: Floats) -> tuple[Floats, Floats]:

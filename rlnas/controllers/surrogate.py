@@ -14,7 +14,7 @@ from scipy.linalg import cho_solve, cholesky, solve_triangular
 from scipy.special import ndtri
 from scipy.stats import rankdata
 
-from rlnas.controllers.features import Features, distances
+from rlnas.controllers.features import Features, Singles, distances
 
 Floats = npt.NDArray[np.float64]
 
@@ -89,12 +89,11 @@ class Kernel:
     share: float
     noise: float
 
-    def likeness(self, decided: Floats, contained: Floats) -> Floats:
+    def likeness(self, decided: Singles, contained: Singles) -> Singles:
         """Return the kernel of two kinds of distances, as `distances` returns them."""
         likeness = np.zeros_like(decided)
         if self.share > 0:
-            likeness += decided
-            likeness += contained
+            np.add(decided, contained, out=likeness)
             likeness *= -1.0 / self.length
             np.exp(likeness, out=likeness)
             likeness *= self.share
@@ -121,8 +120,8 @@ class _Fit:
     likelihood: float
     kernel: Kernel
     variance: float
-    factor: Floats
-    weights: Floats
+    factor: Singles
+    weights: Singles
 
 
 class GaussianProcess:
@@ -160,8 +159,9 @@ class GaussianProcess:
         fit = self._fit
         likeness = fit.kernel.likeness(*distances(candidates, self._known))
         known = solve_triangular(fit.factor, likeness.T, lower=True, check_finite=False)
-        variance = np.maximum(1.0 - np.einsum("nm,nm->m", known, known), 1e-9)
-        return likeness @ fit.weights, np.sqrt(fit.variance * variance)
+        explained = np.einsum("nm,nm->m", known, known).astype(np.float64)
+        variance = np.maximum(1.0 - explained, 1e-6)
+        return (likeness @ fit.weights).astype(np.float64), np.sqrt(fit.variance * variance)
 
     def state(self) -> dict[str, float]:
         """Return the kernel's settings and their age; empty before the first fit."""
@@ -181,7 +181,7 @@ def _grid() -> list[Kernel]:
     return [Kernel(*settings) for settings in product(*_VALUES.values())]
 
 
-def _improved(fit: _Fit, apart: tuple[Floats, Floats], targets: Floats) -> _Fit:
+def _improved(fit: _Fit, apart: tuple[Singles, Singles], targets: Floats) -> _Fit:
     """Return the best fit that other values of one setting after the other give."""
     for name, values in _VALUES.items():
         kernels = [replace(fit.kernel, **{name: value}) for value in values]
@@ -194,15 +194,16 @@ def _likelihood_of(fit: _Fit) -> float:
     return fit.likelihood
 
 
-def _solved(apart: tuple[Floats, Floats], targets: Floats, kernel: Kernel) -> _Fit:
-    likeness = kernel.likeness(*apart)
+def _solved(apart: tuple[Singles, Singles], targets: Floats, kernel: Kernel) -> _Fit:
+    likeness = kernel.likeness(*apart).astype(np.float64)
     likeness[np.diag_indices_from(likeness)] += kernel.noise
     factor = cholesky(likeness, lower=True, check_finite=False)
     weights = cho_solve((factor, True), targets, check_finite=False)
     variance = max(float(targets @ weights) / len(targets), 1e-9)
     determinant = float(np.sum(np.log(np.diag(factor))))
     likelihood = -0.5 * len(targets) * np.log(variance) - determinant
-    return _Fit(likelihood, kernel, variance, factor, weights)
+    # To predict many candidates is what takes the time, and single precision is enough for that.
+    return _Fit(likelihood, kernel, variance, factor.astype(np.float32), weights.astype(np.float32))
 
 
 class Forest:

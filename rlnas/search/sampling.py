@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from rlnas.controllers import Controller, make_controller
+from rlnas.controllers import Controller, has_policy, make_controller
 from rlnas.cost import network_cost
 from rlnas.errors import RunError
 from rlnas.search.folder import RunFolder
@@ -14,14 +14,17 @@ from rlnas.spaces import Space, observation, space_from_json
 def sample_run(folder: RunFolder, number: int, seed: int) -> list[dict[str, Any]]:
     """Draw architectures from the policy of a run, without changing it.
 
+    Of a controller without a policy, such as evolution, its next proposals are told; they do
+    not depend on the seed.
+
     Args:
         folder: The run's folder.
         number: How many to draw.
         seed: Seed of the draw.
 
     Returns:
-        For each: ``tokens``, ``layers``, ``log_prob`` (natural logarithm), ``params``,
-        ``flops``, and the ``reward`` if it was a trial.
+        For each: ``tokens``, ``layers``, ``log_prob`` (natural logarithm; None without a
+        policy), ``params``, ``flops``, and the ``reward`` if it was a trial.
 
     Raises:
         RunError: There is no such run, or its controller has no state yet.
@@ -36,8 +39,11 @@ def sample_run(folder: RunFolder, number: int, seed: int) -> list[dict[str, Any]
         line = folder.resume_line(python=bool(meta["own"]))
         raise RunError(f"{folder.name} has no trial yet; go on with: {line}")
     space = space_from_json(meta["space"])
-    controller = make_controller(space, folder.read_config().controller, meta["config"]["seed"])
+    config = folder.read_config().controller
+    controller = make_controller(space, config, meta["config"]["seed"])
     controller.load(state["controller"])
+    if not has_policy(config):
+        return [_row(space, _proposed(space, controller), None, rewards) for _ in range(number)]
     rng = np.random.default_rng(seed)
     return [_row(space, *_draw(space, controller, rng), rewards) for _ in range(number)]
 
@@ -56,8 +62,17 @@ def _draw(
     return tuple(tokens), log_prob
 
 
+def _proposed(space: Space, controller: Controller) -> tuple[int, ...]:
+    """Return what the controller proposes next."""
+    tokens: list[int] = []
+    while space.decision(tokens) is not None:
+        observed = observation(tokens, space.max_tokens)[None]
+        tokens.append(int(controller.act(observed, space.mask(tokens)[None]).tokens[0]))
+    return tuple(tokens)
+
+
 def _row(
-    space: Space, tokens: tuple[int, ...], log_prob: float, rewards: dict[str, float | None]
+    space: Space, tokens: tuple[int, ...], log_prob: float | None, rewards: dict[str, float | None]
 ) -> dict[str, Any]:
     architecture = space.architecture(tokens)
     cost = network_cost(architecture.layers, architecture.input_shape, architecture.classes)
