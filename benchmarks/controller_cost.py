@@ -21,26 +21,14 @@ from math import log  # noqa: E402
 import numpy as np  # noqa: E402
 
 from rlnas.config import ControllerConfig  # noqa: E402
-from rlnas.controllers import Controller, Trajectory, make_controller, uniform  # noqa: E402
+from rlnas.controllers import Trajectory, make_controller, propose, uniform  # noqa: E402
 from rlnas.cost import network_cost  # noqa: E402
 from rlnas.evaluation import FORMATS, read_table, with_columns  # noqa: E402
 from rlnas.search.state import pack  # noqa: E402
-from rlnas.spaces import Architecture, ImageSpace, Space, observation  # noqa: E402
+from rlnas.spaces import Architecture, ImageSpace, Space  # noqa: E402
 
 LENGTHS, WARM_UP, TRIALS = (100, 1000, 10_000), 20, 100
 Reward = Callable[[Architecture], float]
-
-
-def proposal(controller: Controller, space: Space) -> tuple[tuple[int, ...], tuple[float, ...]]:
-    """Let the controller write an architecture."""
-    tokens: tuple[int, ...] = ()
-    log_probs: tuple[float, ...] = ()
-    while space.decision(tokens) is not None:
-        observed = observation(tokens, space.max_tokens)[None]
-        action = controller.act(observed, space.mask(tokens)[None])
-        tokens = (*tokens, int(action.tokens[0]))
-        log_probs = (*log_probs, float(action.log_probs[0]))
-    return tokens, log_probs
 
 
 def cost(space: Space, reward: Reward, length: int, surrogate: str) -> tuple[float, float, int]:
@@ -59,7 +47,7 @@ def cost(space: Space, reward: Reward, length: int, surrogate: str) -> tuple[flo
         if trial == 0:
             controlling, saving = 0.0, 0.0
         began = time.process_time()
-        tokens, log_probs = proposal(controller, space)
+        tokens, log_probs = propose(controller, space)
         controlling += time.process_time() - began
         earned = reward(space.architecture(tokens))
         began = time.process_time()

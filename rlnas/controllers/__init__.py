@@ -10,6 +10,7 @@ from rlnas.controllers.factory import (
 )
 from rlnas.controllers.guest import OWN_FIGURES
 from rlnas.controllers.history import Scored
+from rlnas.controllers.proposing import propose
 from rlnas.controllers.variation import uniform
 
 __all__ = [
@@ -24,5 +25,6 @@ __all__ = [
     "has_policy",
     "make_controller",
     "plans_by_budget",
+    "propose",
     "uniform",
 ]

@@ -1,5 +1,7 @@
 """Evolution: regularised, where the oldest die, and genetic, where the worst do."""
 
+from abc import abstractmethod
+
 from rlnas.controllers.base import State
 from rlnas.controllers.variation import Tokens, cross, mutant, uniform
 from rlnas.controllers.whole import (
@@ -34,8 +36,9 @@ class _Population(WholeController):
             return uniform(self._space, self._rng)
         return self._child()
 
+    @abstractmethod
     def _child(self) -> Tokens:
-        raise NotImplementedError
+        """Return an architecture made of members."""
 
     def _parent(self) -> Tokens:
         """Return the best of a sample that is drawn without replacement."""

@@ -12,7 +12,8 @@ from rlnas.search.export import copy_export
 from rlnas.search.folder import RunFolder
 from rlnas.search.progress import SearchProgress
 from rlnas.search.result import SearchResult, read_result
-from rlnas.search.run import Search, check_config
+from rlnas.search.run import Search
+from rlnas.search.settings import check_config
 
 Flags = Mapping[tuple[str, ...], Any]
 

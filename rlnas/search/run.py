@@ -14,15 +14,12 @@ from rlnas.children.data import Data
 from rlnas.children.datasets import load_data
 from rlnas.children.runtime import prepare
 from rlnas.config import (
-    DATASETS,
-    ControllerConfig,
     SearchConfig,
     default_root,
     make_config,
-    with_flags,
 )
 from rlnas.controllers import Scored, check_controller_class, make_controller
-from rlnas.errors import ConfigError, InterruptedRunError, RlnasError, RunError, unknown_name
+from rlnas.errors import ConfigError, InterruptedRunError, RlnasError, RunError
 from rlnas.evaluation import InlineExecutor
 from rlnas.evaluation.training import UserFunction
 from rlnas.search.changes import (
@@ -43,6 +40,7 @@ from rlnas.search.prior import read_prior
 from rlnas.search.progress import SearchProgress, Silence
 from rlnas.search.recorder import Recorder
 from rlnas.search.result import SearchResult, read_result
+from rlnas.search.settings import check_config, in_config, joined, of_control, with_settings
 from rlnas.search.setup import (
     Setup,
     check_space,
@@ -94,13 +92,13 @@ class Search:
     ) -> None:
         """See the class."""
         named = {"data": data, "space": space, "baseline": baseline}
-        self.config = _with_settings(config, named, settings)
+        self.config = with_settings(config, named, settings)
         if not isinstance(root, str | Path | None):
             raise ConfigError(f"root: expected the path of a folder, got {type(root).__name__}")
         self.root = Path(root) if root is not None else default_root()
         self._progress = progress or Silence()
         check_controller_class(self.config.controller)
-        own = {name: value for name, value in named.items() if not _in_config(value)}
+        own = {name: value for name, value in named.items() if not in_config(value)}
         loaded = load_data(own.get("data"), self.config.data, self.config.seed)
         self._setup = _make_setup(
             self.config, loaded, own.get("space"), evaluator, own.get("baseline")
@@ -168,7 +166,7 @@ class Search:
         with closing(folder.open()) as journal, folder.writing():
             meta = journal.meta()
             self._check_same(folder, meta)
-            config = _joined(make_config(meta["config"]), self.config, given)
+            config = joined(make_config(meta["config"]), self.config, given)
             self._take(config)
             change(folder, journal, config, self._progress)
             self._go(folder, journal)
@@ -186,7 +184,7 @@ class Search:
         if self.config.control is None:
             return
         control = copy(self)
-        control._take(_of_control(self.config, folder.control.name))
+        control._take(of_control(self.config, folder.control.name))
         control._started_by = folder
         if folder.control.path.exists():
             control._reopen(folder.control.name, given, change)
@@ -323,124 +321,6 @@ class Search:
         ]
         if changed:
             self._progress.note(f"not as it was, bits may differ: {', '.join(changed)}")
-
-
-def _joined(old: SearchConfig, new: SearchConfig, sections: Sequence[str]) -> SearchConfig:
-    """Return the config of a run with what was given of these sections of another."""
-    changed = {
-        section: getattr(old, section).model_copy(
-            update=getattr(new, section).model_dump(exclude_unset=True)
-        )
-        for section in sections
-    }
-    return old.model_copy(update=changed)
-
-
-def _of_control(config: SearchConfig, name: str) -> SearchConfig:
-    """Return the config of a run's control: all is the same but who proposes."""
-    controller = ControllerConfig(name=config.control) if config.control else config.controller
-    return config.model_copy(update={"name": name, "control": None, "controller": controller})
-
-
-def check_config(folder: RunFolder, meta: Mapping[str, Any], config: SearchConfig) -> None:
-    """Check that a config says of trials what the config of a run says of them.
-
-    Name, threads, budget and retraining may differ; the space is compared by its fingerprint.
-
-    Args:
-        folder: The run's folder.
-        meta: What its journal stores about the run as a whole.
-        config: The config to go on with.
-
-    Raises:
-        RunError: It does not; the sentence names the first field that differs.
-    """
-    old = _defining(make_config(meta["config"]))
-    for field, value in _defining(config).items():
-        if value != old[field]:
-            raise RunError(
-                f"{folder.path} was started with {field} {old[field]}, now it is {value}; "
-                "start a new run or pass the old config"
-            )
-
-
-def _defining(config: SearchConfig) -> dict[str, Any]:
-    fields: dict[str, Any] = {"seed": config.seed}
-    for section in ("data", "controller", "recipe", "objective"):
-        record = getattr(config, section).model_dump()
-        fields |= {f"{section}.{name}": value for name, value in record.items()}
-    del fields["data.final_samples"]  # says how the retraining is done
-    return fields
-
-
-_SHORTCUTS: dict[str, tuple[str, ...]] = {
-    "name": ("name",),
-    "seed": ("seed",),
-    "threads": ("threads",),
-    "controller": ("controller", "name"),
-    "control": ("control",),
-    "trials": ("budget", "trials"),
-    "time_limit": ("budget", "time_limit"),
-    "epochs": ("recipe", "epochs"),
-    "top_k": ("final", "top_k"),
-    "final_epochs": ("final", "epochs"),
-}
-
-_NAMED: dict[str, tuple[str, ...]] = {
-    "data": ("data", "dataset"),
-    "space": ("space", "name"),
-    "baseline": ("baseline",),
-}
-
-
-def _with_settings(
-    config: SearchConfig | Mapping[str, Any] | None,
-    named: Mapping[str, Any],
-    settings: Mapping[str, Any],
-) -> SearchConfig:
-    unknown = [name for name in settings if name not in _SHORTCUTS]
-    if unknown:
-        raise ConfigError(unknown_name("setting", unknown[0], _SHORTCUTS))
-    if not isinstance(config, SearchConfig | Mapping | None):
-        raise ConfigError(
-            "config: expected a SearchConfig or a mapping like the YAML file, got "
-            f"{type(config).__name__}"
-        )
-    values = (
-        config.model_dump(exclude_unset=True)
-        if isinstance(config, SearchConfig)
-        else dict(config or {})
-    )
-    flags: dict[tuple[str, ...], Any] = {_SHORTCUTS[name]: settings[name] for name in settings}
-    for name, value in named.items():
-        if value is not None and _in_config(value):
-            flags[_NAMED[name]] = str(value)
-    return _with_whole_paths(make_config(with_flags(values, flags)))
-
-
-def _with_whole_paths(config: SearchConfig) -> SearchConfig:
-    """Return the config so that the run can be resumed from another folder."""
-    dataset, baseline = config.data.dataset, config.baseline
-    named = dataset if dataset in DATASETS else _whole_path(dataset)
-    data = config.data.model_copy(update={"dataset": named})
-    whole = None if baseline is None else _whole_path(baseline)
-    changes: dict[str, Any] = {"data": data, "baseline": whole}
-    earlier = config.controller.warm_start
-    if earlier is not None and Path(earlier).name != earlier:
-        warm = {"warm_start": _whole_path(earlier)}
-        changes["controller"] = config.controller.model_copy(update=warm)
-    return config.model_copy(update=changes)
-
-
-def _whole_path(text: str) -> str:
-    """Return the path from the root on, or the text if nothing is there."""
-    path = Path(text).expanduser()
-    return str(path.absolute()) if text.strip() and path.exists() else text
-
-
-def _in_config(value: Any) -> bool:
-    """Tell whether the config can hold it: a name or a path, not an object of the user's."""
-    return value is None or isinstance(value, str | Path)
 
 
 def _make_setup(

@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from rlnas.controllers import Controller, has_policy, make_controller
+from rlnas.controllers import Controller, has_policy, make_controller, propose
 from rlnas.cost import network_cost
 from rlnas.errors import RunError
 from rlnas.search.folder import RunFolder
@@ -43,7 +43,7 @@ def sample_run(folder: RunFolder, number: int, seed: int) -> list[dict[str, Any]
     controller = make_controller(space, config, meta["config"]["seed"])
     controller.load(state["controller"])
     if not has_policy(config):
-        return [_row(space, _proposed(space, controller), None, rewards) for _ in range(number)]
+        return [_row(space, propose(controller, space)[0], None, rewards) for _ in range(number)]
     rng = np.random.default_rng(seed)
     return [_row(space, *_draw(space, controller, rng), rewards) for _ in range(number)]
 
@@ -60,15 +60,6 @@ def _draw(
         log_prob += float(np.log(policy[token]))
         tokens.append(token)
     return tuple(tokens), log_prob
-
-
-def _proposed(space: Space, controller: Controller) -> tuple[int, ...]:
-    """Return what the controller proposes next."""
-    tokens: list[int] = []
-    while space.decision(tokens) is not None:
-        observed = observation(tokens, space.max_tokens)[None]
-        tokens.append(int(controller.act(observed, space.mask(tokens)[None]).tokens[0]))
-    return tuple(tokens)
 
 
 def _row(

@@ -3,9 +3,8 @@
 import time
 from dataclasses import dataclass
 
-from rlnas.controllers import Controller, Trajectory
+from rlnas.controllers import Controller, Trajectory, propose
 from rlnas.evaluation import Table
-from rlnas.spaces import observation
 
 PATIENCE = 5000
 """Proposals of known networks in a row after which a search ends early (chosen)."""
@@ -56,7 +55,7 @@ def play(table: Table, controller: Controller, trials: int, at: tuple[int, ...])
     best, optimum_at, repeats = float("-inf"), None, 0
     began = time.process_time()
     while len(known) < min(trials, space.size) and repeats < PATIENCE:
-        tokens, log_probs = _proposal(table, controller)
+        tokens, log_probs = propose(controller, space)
         key = space.key(space.architecture(tokens))
         row, repeated = table.rows[key], key in known
         controller.learn([Trajectory(tokens, log_probs, row.reward, repeated)])
@@ -73,18 +72,6 @@ def play(table: Table, controller: Controller, trials: int, at: tuple[int, ...])
         if len(known) in at and (tokens_believed := _believed(controller)) is not None:
             believed[len(known)] = table.rows[space.key(space.architecture(tokens_believed))].report
     return Played(len(known), tuple(picks), believed, optimum_at, time.process_time() - began)
-
-
-def _proposal(table: Table, controller: Controller) -> tuple[Tokens, tuple[float, ...]]:
-    space = table.space
-    tokens: Tokens = ()
-    log_probs: tuple[float, ...] = ()
-    while space.decision(tokens) is not None:
-        observed = observation(tokens, space.max_tokens)[None]
-        action = controller.act(observed, space.mask(tokens)[None])
-        tokens = (*tokens, int(action.tokens[0]))
-        log_probs = (*log_probs, float(action.log_probs[0]))
-    return tokens, log_probs
 
 
 def _believed(controller: Controller) -> Tokens | None:

@@ -73,7 +73,7 @@ TAGS: tuple[Tag, ...] = (
     Tag(
         "controller/advantage",
         "mean of reward less baseline in the batch; for a repeat, what the preset sets instead; "
-        "of ppo: mean standing among all results, from -1 to 1",
+        "of ppo: that of the rank among all results, at most 1",
         _REWARD,
         "scalar",
     ),
