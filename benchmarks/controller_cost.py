@@ -12,8 +12,8 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "TF_NUM_INTRAOP_THREADS"):
-    os.environ[variable] = "1"  # before NumPy and TensorFlow start
+for threads in ("OMP_NUM", "OPENBLAS_NUM", "TF_NUM_INTRAOP", "TF_NUM_INTEROP"):
+    os.environ[f"{threads}_THREADS"] = "1"  # before NumPy and TensorFlow start
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 from math import log  # noqa: E402

@@ -8,8 +8,7 @@ choices count as one.
 """
 
 from collections import Counter
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -26,17 +25,27 @@ Row = tuple[Floats, Floats]
 """The choice of each column that was known when it was read, and how often each choice occurs."""
 
 
-@dataclass(frozen=True, slots=True)
 class Features:
     """N architectures.
 
-    Attributes:
+    Args:
         choices: float64[N, P], whole numbers: the choice of each decision, or `ABSENT`.
         counts: float64[N, C]: how often each choice occurs.
+
+    Attributes:
+        decided: float32[N, K, P], bits: what is decided at all, and below it a bit per choice.
+        contained: float32[N, M, C], bits: of each choice as many as it occurs.
     """
 
-    choices: Floats
-    counts: Floats
+    def __init__(self, choices: Floats, counts: Floats) -> None:
+        """See the class."""
+        self.choices, self.counts = choices, counts
+        most = np.arange(ABSENT, choices.max(initial=ABSENT) + 1)
+        bits: npt.NDArray[np.bool_] = choices[:, None, :] == most[:, None]
+        bits[:, 0] = ~bits[:, 0]
+        self.decided = bits.astype(np.float32)
+        often = np.arange(counts.max(initial=0.0))
+        self.contained = (counts[:, None, :] > often[:, None]).astype(np.float32)
 
     def __len__(self) -> int:
         """Return N."""
@@ -50,46 +59,30 @@ def distances(first: Features, second: Features) -> tuple[Singles, Singles]:
         In how many decisions they differ, and how many choices one has that the other lacks
         (half the sum over both).
     """
-    choices, others = _same_width(first.choices, second.choices)
-    counts, other_counts = _same_width(first.counts, second.counts)
-    return _apart(_one_hot, choices, others), _apart(_thermometer, counts, other_counts)
+    decided = _apart(first.decided[:, 0], second.decided[:, 0])
+    decided -= _common(first.decided, second.decided)
+    contained = _apart(0.5 * first.contained, 0.5 * second.contained)
+    contained -= _common(first.contained, second.contained)
+    return decided, contained
 
 
-def _apart(coded: Callable[[Floats, int], Singles], first: Floats, second: Floats) -> Singles:
-    """Return half the number of bits in which the codes of rows differ.
-
-    That is ``|a| / 2 + |b| / 2 - ab``: one product of matrices, which is fast.
-    """
-    most = int(max(first.max(initial=0), second.max(initial=0)))
-    ones, others = coded(first, most), coded(second, most)
-    half, other_half = 0.5 * ones.sum(axis=1), 0.5 * others.sum(axis=1)
-    left = np.column_stack([ones, half, np.ones(len(ones), dtype=np.float32)])
-    right = np.column_stack([-others, np.ones(len(others), dtype=np.float32), other_half])
-    apart: Singles = left @ right.T  # whole or half numbers: exact
+def _apart(first: Singles, second: Singles) -> Singles:
+    """Return the sum of each of the first and each of the second, as if they had nothing common."""
+    axes = tuple(range(1, first.ndim))
+    apart: Singles = np.add.outer(first.sum(axis=axes), second.sum(axis=axes))
     return apart
 
 
-def _one_hot(choices: Floats, most: int) -> Singles:
-    """Return a bit per column and choice: where a choice differs, two bits do."""
-    bits: npt.NDArray[np.bool_] = choices[:, :, None] == np.arange(most + 1)
-    return bits.reshape(len(choices), -1).astype(np.float32)
+def _common(first: Singles, second: Singles) -> Singles:
+    """Return how many bits each of the first has in common with each of the second.
 
-
-def _thermometer(counts: Floats, most: int) -> Singles:
-    """Return as many bits as a count says: as many differ as counts do."""
-    bits = counts[:, :, None] > np.arange(most)
-    return bits.reshape(len(counts), -1).astype(np.float32)
-
-
-def _same_width(first: Floats, second: Floats) -> tuple[Floats, Floats]:
-    width = max(first.shape[1], second.shape[1])
-    return _padded(first, width), _padded(second, width)
-
-
-def _padded(rows: Floats, width: int) -> Floats:
-    missing = width - rows.shape[1]
-    widened: Floats = np.pad(rows, ((0, 0), (0, missing))) if missing else rows
-    return widened
+    One product of matrices, which is fast; bits that one side has no place for are not common.
+    """
+    height, width = map(min, first.shape[1:], second.shape[1:])
+    left = first[:, :height, :width].reshape(len(first), -1)
+    right = second[:, :height, :width].reshape(len(second), -1)
+    common: Singles = left @ right.T
+    return common
 
 
 class Encoder:
@@ -132,9 +125,12 @@ class Encoder:
 
     def features(self, rows: Sequence[Row]) -> Features:
         """Return rows with all columns seen so far."""
-        width = len(self._columns)
-        choices = [row if len(row) == width else _widened(row, width) for row, _ in rows]
-        return Features(np.array(choices).reshape(len(rows), width), _stacked(rows, self._width))
+        choices = np.full((len(rows), len(self._columns)), float(ABSENT))
+        counts = np.empty((len(rows), self._width))
+        for place, (chosen, counted) in enumerate(rows):
+            choices[place, : len(chosen)] = chosen
+            counts[place] = counted
+        return Features(choices, counts)
 
     def state(self) -> list[list[str | int]]:
         """Return what each column stands for, in their order."""
@@ -145,11 +141,3 @@ class Encoder:
         self._columns = {
             (str(name), int(occurrence)): place for place, (name, occurrence) in enumerate(state)
         }
-
-
-def _widened(row: Floats, width: int) -> Floats:
-    return np.pad(row, (0, width - len(row)), constant_values=ABSENT)
-
-
-def _stacked(rows: Sequence[Row], width: int) -> Floats:
-    return np.array([counts for _, counts in rows]).reshape(len(rows), width)

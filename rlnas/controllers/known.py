@@ -5,6 +5,9 @@ from collections.abc import Sequence
 from rlnas.controllers.history import History, Tokens
 from rlnas.spaces import Space
 
+_READ = 4096
+"""Keys that are kept: that of an architecture is asked for several times (chosen)."""
+
 
 class Known:
     """Architectures by canonical key.
@@ -17,11 +20,16 @@ class Known:
         """See the class."""
         self._space = space
         self._keys: set[str] = set()
+        self._read: dict[Tokens, str] = {}
         self._unlearned: list[Tokens] = []  # in no history when the state was last asked for
 
     def key(self, tokens: Tokens) -> str:
         """Return the canonical key of an architecture."""
-        return self._space.key(self._space.architecture(tokens))
+        if tokens not in self._read:
+            if len(self._read) >= _READ:
+                self._read.clear()
+            self._read[tokens] = self._space.key(self._space.architecture(tokens))
+        return self._read[tokens]
 
     def has(self, tokens: Tokens) -> bool:
         """Return whether this architecture, or an equal one, is known."""

@@ -22,6 +22,7 @@ from rlnas.controllers.losses import (
     policy_entropy,
     policy_gradient_loss,
 )
+from rlnas.controllers.lstm import LSTM
 from rlnas.controllers.presets import Settings, Shape
 from rlnas.controllers.reading import Cell, PositionWeights, Weights
 from rlnas.controllers.vocabulary import Batch
@@ -68,13 +69,10 @@ class SequenceNetwork:
         if self._shape.factorised:
             return PositionWeights(variables[0])
         embedding, *cells, head, head_bias = variables
-        layers = [cells[first : first + 3] for first in range(0, len(cells), 3)]
+        layers = tuple(Cell(*cells[first : first + 3]) for first in range(0, len(cells), 3))
         return Weights(
-            embedding=embedding,
-            cells=tuple(
-                Cell(np.concatenate([kernel, recurrent_kernel]), bias)
-                for kernel, recurrent_kernel, bias in layers
-            ),
+            inputs=embedding @ layers[0].kernel + layers[0].bias,
+            cells=layers,
             head=head,
             head_bias=head_bias,
             squash=self._shape.squash,
@@ -253,20 +251,13 @@ def sequence_model(kind: type[Any], vocabulary: int, steps: int, shape: Shape) -
     if shape.factorised:
         entry_t = keras.Input((steps,), dtype="int32", name="entry")
         return kind(entry_t, _PositionLogits(steps, vocabulary)(entry_t), name="policy")
-    zeros = {"kernel_initializer": "zeros", "recurrent_initializer": "zeros", "seed": 0}
     # Each layer is named, or Keras would number them and no two controllers agree on the names.
-    cells = layers.StackedRNNCells(
-        [
-            layers.LSTMCell(shape.units, name=f"lstm_{number}", **zeros)
-            for number in range(1, shape.layers + 1)
-        ],
-        name="cells",
-    )
     entry_t = keras.Input((None,), dtype="int32", name="entry")
-    embedded_t = layers.Embedding(
+    output_t = layers.Embedding(
         vocabulary, shape.units, embeddings_initializer="zeros", name="embedding"
     )(entry_t)
-    output_t = layers.RNN(cells, return_sequences=True, name="lstm")(embedded_t)
+    for number in range(1, shape.layers + 1):
+        output_t = LSTM(shape.units, name=f"lstm_{number}")(output_t)
     logits_t = layers.Dense(vocabulary, kernel_initializer="zeros", name="softmaxes")(output_t)
     if shape.squash is not None:
         most, temperature = shape.squash

@@ -50,6 +50,9 @@ _FAVOUR = 3
 _STAGNANT_HEAT = 2.0
 """Temperature of the policy without a surrogate while nothing better is found (chosen)."""
 
+_STEPS = 16
+"""Steps of a batch are a multiple of this, so that few shapes are compiled (chosen)."""
+
 _LEAST = 1e-30
 """Probabilities below this are taken for it, so that their logarithm is finite."""
 
@@ -377,11 +380,13 @@ class PPOController:
         return batch
 
     def _padded(self, rows: Sequence[Tokens], entropy_weight: float) -> Batch:
-        """Return a batch of always the same shape that teaches nothing yet."""
+        """Return a batch that teaches nothing yet, with as many steps as its longest needs."""
         settings = self._settings
         count = settings.batch_size + (settings.elite if settings.imitation else 0)
         padding: list[Tokens] = [()] * (count - len(rows))
         batch = self._policy.batch([*rows, *padding])
+        steps = -(-max(map(len, rows)) // _STEPS) * _STEPS
+        batch = {name: array[:, :steps] for name, array in batch.items()}
         batch["temperature"] = np.ones(count, dtype=np.float32)
         batch["advantage"] = np.zeros(count, dtype=np.float32)
         batch["log_prob"] = np.zeros(batch["weight"].shape, dtype=np.float32)

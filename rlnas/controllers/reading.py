@@ -22,12 +22,13 @@ class Cell:
     """The weights of one LSTM layer; gates in Keras's order: input, forget, candidate, output.
 
     Attributes:
-        kernel: float64[2U, 4U], for the input and the layer's own last output, one below the
-            other.
+        kernel: float64[U, 4U], for the input.
+        recurrent: float64[U, 4U], for the layer's own last output.
         bias: float64[4U].
     """
 
     kernel: Floats
+    recurrent: Floats
     bias: Floats
 
 
@@ -36,14 +37,15 @@ class Weights:
     """The weights of the policy.
 
     Attributes:
-        embedding: float64[V, U].
+        inputs: float64[V, 4U], what each entry gives to the gates of the lowest layer, its bias
+            included.
         cells: The LSTM layers, from the bottom.
         head: float64[U, V], the softmaxes of all decisions side by side.
         head_bias: float64[V].
         squash: As in `Shape`.
     """
 
-    embedding: Floats
+    inputs: Floats
     cells: tuple[Cell, ...]
     head: Floats
     head_bias: Floats
@@ -67,8 +69,7 @@ Memory = tuple[tuple[Floats, Floats], ...]
 
 def no_memory(weights: Weights) -> Memory:
     """Return the memory before the first step."""
-    nothing = np.zeros(weights.embedding.shape[1])
-    return tuple((nothing, nothing) for _ in weights.cells)
+    return tuple((np.zeros(len(cell.kernel)),) * 2 for cell in weights.cells)
 
 
 def read(weights: Weights, entry: int, memory: Memory) -> tuple[Floats, Memory]:
@@ -82,13 +83,15 @@ def read(weights: Weights, entry: int, memory: Memory) -> tuple[Floats, Memory]:
     Returns:
         float64[V], and the new memory.
     """
-    signal = weights.embedding[entry]
-    remembered = []
-    for cell, (output, state) in zip(weights.cells, memory, strict=True):
-        gates = np.concatenate([signal, output]) @ cell.kernel + cell.bias
-        opened, kept, candidate, shown = np.split(gates, 4)
-        state = _sigmoid(kept) * state + _sigmoid(opened) * np.tanh(candidate)
-        signal = _sigmoid(shown) * np.tanh(state)
+    signal, given, remembered = np.zeros(0), weights.inputs[entry], []
+    for number, (cell, (output, state)) in enumerate(zip(weights.cells, memory, strict=True)):
+        if number:
+            given = signal @ cell.kernel + cell.bias
+        gates, units = given + output @ cell.recurrent, len(output)
+        opened, kept = _sigmoid(gates[:units]), _sigmoid(gates[units : 2 * units])
+        candidate, shown = np.tanh(gates[2 * units : 3 * units]), _sigmoid(gates[3 * units :])
+        state = kept * state + opened * candidate
+        signal = shown * np.tanh(state)
         remembered.append((signal, state))
     logits = signal @ weights.head + weights.head_bias
     if weights.squash is not None:

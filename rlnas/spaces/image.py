@@ -73,11 +73,12 @@ _MOST_DENSE = 2
 _MOST_FLAT = 1_000_000
 """Parameters up to which the reference child is flattened, as many as `max_params` is (chosen)."""
 _STRIDE = 50
+_INTEGERS = {int}
 
 
 @dataclass(frozen=True, slots=True)
 class _State:
-    """What a prefix has come to."""
+    """What a prefix has come to; the cost is without a head."""
 
     shape: Shape
     cost: Cost
@@ -149,6 +150,8 @@ class ImageSpace:
         self._width = max(len(decision.choices) for decision in self.decisions)
         self._state = lru_cache(maxsize=4096)(self._compute_state)
         self._mask = lru_cache(maxsize=4096)(self._compute_mask)
+        self._ended = lru_cache(maxsize=16384)(self._compute_ended)
+        self._architecture = lru_cache(maxsize=4096)(self._compute_architecture)
         if not self._mask(()).any():
             raise SpaceError(
                 f"no network fits below max_params={max_params}, max_flops={self.max_flops} "
@@ -181,9 +184,7 @@ class ImageSpace:
         Raises:
             SpaceError: A token is out of range or masked, or the sequence is not finished.
         """
-        plain = _plain(tokens)
-        check_tokens(self, plain)
-        return Architecture(plain, self._state(plain).layers, self.input_shape, self.classes)
+        return self._architecture(_plain(tokens))
 
     def key(self, architecture: Architecture) -> str:
         """Return the canonical layers as one line of text."""
@@ -255,9 +256,9 @@ class ImageSpace:
 
     def _flattening(self, layers: Sequence[Layer]) -> tuple[Layer, ...]:
         """Return what the stop adds behind these layers: Flatten where it may be, or nothing."""
-        state = _State(self.input_shape, network_cost((), self.input_shape, self.classes))
+        state = self._nothing()
         for layer in layers:
-            state = self._longer(state, layer)
+            state = _longer(state, layer)
         return self._head(state)
 
     def _index(self, decision: str, value: Any) -> int:
@@ -266,9 +267,19 @@ class ImageSpace:
             raise SpaceError(f"{decision} has no choice {value!r}: expected one of {choices}")
         return choices.index(value)
 
+    def _compute_architecture(self, tokens: tuple[int, ...]) -> Architecture:
+        check_tokens(self, tokens)
+        return Architecture(tokens, self._state(tokens).layers, self.input_shape, self.classes)
+
+    def _nothing(self) -> _State:
+        """Return what there is before the first layer."""
+        head = head_cost(self.input_shape, self.classes)
+        whole = network_cost((), self.input_shape, self.classes)
+        return _State(self.input_shape, whole - head)
+
     def _compute_state(self, prefix: tuple[int, ...]) -> _State:
         if not prefix:
-            return _State(self.input_shape, network_cost((), self.input_shape, self.classes))
+            return self._nothing()
         for length in range(_STRIDE, len(prefix), _STRIDE):
             self._state(prefix[:length])  # keeps the recursion below Python's limit
         before, token = self._state(prefix[:-1]), prefix[-1]
@@ -290,13 +301,7 @@ class ImageSpace:
     def _with_finished_layer(self, state: _State) -> _State:
         if state.kind is None or len(state.chosen) < len(_decided(state.kind)):
             return state
-        return self._longer(state, LAYER_TYPES[state.kind](*state.chosen))
-
-    def _longer(self, state: _State, layer: Layer) -> _State:
-        shape, cost = layer_cost(layer, state.shape)
-        body = state.cost - head_cost(state.shape, self.classes)
-        total = body + cost + head_cost(shape, self.classes)
-        return _State(shape, total, (*state.layers, layer))
+        return _longer(state, LAYER_TYPES[state.kind](*state.chosen))
 
     def _head(self, state: _State) -> tuple[Layer, ...]:
         """Return what the stop adds to a network: Flatten where it may be written, or nothing."""
@@ -317,22 +322,34 @@ class ImageSpace:
         if decision is None:
             return mask
         state = self._state(prefix)
+        if state.kind is not None:
+            mask[: len(decision.choices)] = self._allowed(state.kind, decision.choices, state)
+            return mask
         for token, choice in enumerate(decision.choices):
-            mask[token] = choice != STOP and self._allowed(state, choice)
-        if state.kind is None and state.layers:
+            mask[token] = choice != STOP and self._may_begin(str(choice), state)
+        if state.layers:
             whole = len(state.layers) >= self.min_layers and self._may_end(state.shape)
             mask[decision.choices.index(STOP)] = whole or not mask.any()
         return mask
 
-    def _allowed(self, state: _State, choice: Any) -> bool:
-        if state.kind is not None:
-            legal = self._legal(state.kind, _decided(state.kind)[len(state.chosen)], state)
-            return choice in legal and self._completable(state.kind, (*state.chosen, choice), state)
-        if len(state.layers) == self.max_layers or not _may_follow(str(choice), state.layers):
+    def _may_begin(self, kind: str, state: _State) -> bool:
+        """Tell whether a layer of this type may come next."""
+        if len(state.layers) == self.max_layers or not _may_follow(kind, state.layers):
             return False
-        if choice in _IMAGE_ENDS and not self._halved_twice(state.shape):
+        if kind in _IMAGE_ENDS and not self._halved_twice(state.shape):
             return False
-        return _fits_shape(str(choice), state.shape) and self._completable(str(choice), (), state)
+        return _fits_shape(kind, state.shape) and self._completable(kind, (), state)
+
+    def _allowed(self, kind: str, choices: Sequence[Any], state: _State) -> list[bool]:
+        """Tell which choices the next decision within a layer of this type has."""
+        field, *behind = _decided(kind)[len(state.chosen) :]
+        legal, rest = self._legal(kind, field, state), self._cheapest(kind, behind, state)
+        if rest is None:
+            return [False] * len(choices)
+        return [
+            choice in legal and self._fits(kind, (*state.chosen, choice, *rest), state)
+            for choice in choices
+        ]
 
     def _completable(self, kind: str, chosen: tuple[Any, ...], state: _State) -> bool:
         """Tell whether this layer can be finished and stopped behind without breaking a cap.
@@ -340,19 +357,35 @@ class ImageSpace:
         What is not yet chosen is filled with its cheapest choice: cost grows with each
         decision when the others are held, so if that does not fit nothing does.
         """
-        options = [*chosen]
-        for field in _decided(kind)[len(chosen) :]:
+        rest = self._cheapest(kind, _decided(kind)[len(chosen) :], state)
+        return rest is not None and self._fits(kind, (*chosen, *rest), state)
+
+    def _cheapest(
+        self, kind: str, undecided: Sequence[str], state: _State
+    ) -> tuple[Any, ...] | None:
+        """Return the cheapest choice of each decision, or None where one has none."""
+        options: list[Any] = []
+        for field in undecided:
             legal = self._legal(kind, field, state)
             if not legal:
-                return False
+                return None
             cheapest = legal[0] if field == "activation" else min(legal)
             options.append(max(legal) if field == "stride" else cheapest)
-        total = self._longer(state, LAYER_TYPES[kind](*options)).cost
+        return tuple(options)
+
+    def _fits(self, kind: str, chosen: tuple[Any, ...], state: _State) -> bool:
+        """Tell whether a layer keeps the caps if the network ends behind it."""
+        added, body = self._ended(kind, chosen, state.shape), state.cost
         return (
-            total.params <= self.max_params
-            and total.flops <= self.max_flops
-            and total.activations <= self.max_activations
+            body.params + added.params <= self.max_params
+            and body.flops + added.flops <= self.max_flops
+            and body.activations + added.activations <= self.max_activations
         )
+
+    def _compute_ended(self, kind: str, chosen: tuple[Any, ...], shape: Shape) -> Cost:
+        """Return what a layer costs together with the head behind it."""
+        behind, cost = layer_cost(LAYER_TYPES[kind](*chosen), shape)
+        return cost + head_cost(behind, self.classes)
 
     def _legal(self, kind: str, field: str, state: _State) -> tuple[Any, ...]:
         """Return the choices that make sense behind these layers, whatever they cost."""
@@ -387,6 +420,11 @@ def _decided(kind: str) -> tuple[str, ...]:
 _DECIDED = {
     kind: tuple(field.name for field in fields(layer)) for kind, layer in LAYER_TYPES.items()
 }
+
+
+def _longer(state: _State, layer: Layer) -> _State:
+    shape, cost = layer_cost(layer, state.shape)
+    return _State(shape, state.cost + cost, (*state.layers, layer))
 
 
 def _fewest_layers(asked: int | None, most: int) -> int:
@@ -436,6 +474,8 @@ def _may_step(stride: int, shape: Shape) -> bool:
 
 
 def _plain(tokens: Sequence[int]) -> tuple[int, ...]:
+    if type(tokens) in (tuple, list) and set(map(type, tokens)) <= _INTEGERS:
+        return tuple(tokens)  # quick, for what comes by the thousand
     try:
         return tuple(index(token) for token in tokens)
     except TypeError as error:
