@@ -127,7 +127,6 @@ class Screen:
     def state(self) -> dict[str, Any]:
         """Return what cannot be made again from the history."""
         return {
-            "columns": self._encoder.state(),
             "surrogate": self._surrogate.state(),
             "seed": self._seed,
             "turn": self._turn,
@@ -139,7 +138,6 @@ class Screen:
 
     def load(self, state: Mapping[str, Any]) -> None:
         """Go on from a state; the history was loaded before."""
-        self._encoder.load(state["columns"])
         self._surrogate.load(state["surrogate"])
         self._rows, self._read, self._fitted = [], {}, 0
         self._seed, self._turn = int(state["seed"]), int(state["turn"])

@@ -216,6 +216,7 @@ class Forest:
     def __init__(self, seed: int) -> None:
         """See the class."""
         self._seed = seed
+        self._widths = (0, 0)
         self._kept: npt.NDArray[np.int64] = np.zeros(0, dtype=np.int64)
         self._forest: Any = None
 
@@ -223,19 +224,27 @@ class Forest:
         """Learn anew; arguments as in `Surrogate.fit`."""
         from sklearn.ensemble import RandomForestRegressor
 
-        # Columns that no known architecture has say nothing, and came from candidates.
-        self._kept = np.flatnonzero(known.choices.any(axis=0))
+        self._widths = known.decided.shape[1], known.contained.shape[1]
+        bits = self._bits(known)
+        self._kept = np.flatnonzero(bits.any(axis=0) & ~bits.all(axis=0))  # the others say nothing
         self._forest = RandomForestRegressor(50, max_features=0.5, random_state=self._seed)
-        self._forest.fit(self._columns(known), targets)
+        self._forest.fit(bits[:, self._kept], targets)
 
     def predict(self, candidates: Features) -> tuple[Floats, Floats]:
         """Return mean and standard deviation over the trees."""
-        columns = self._columns(candidates)
-        each = np.stack([tree.predict(columns) for tree in self._forest.estimators_])
+        bits = self._bits(candidates)[:, self._kept]
+        each = np.stack([tree.predict(bits) for tree in self._forest.estimators_])
         return each.mean(axis=0), each.std(axis=0)
 
-    def _columns(self, features: Features) -> Floats:
-        return np.concatenate([features.choices[:, self._kept], features.counts], axis=1)
+    def _bits(self, features: Features) -> Singles:
+        """Return all bits side by side, as many of each kind as in the last fit."""
+        bits: Singles = np.zeros((len(features), sum(self._widths)), dtype=np.float32)
+        start = 0
+        for width, given in zip(self._widths, (features.decided, features.contained), strict=True):
+            kept = min(width, given.shape[1])
+            bits[:, start : start + kept] = given[:, :kept]
+            start += width
+        return bits
 
     def state(self) -> dict[str, float]:
         """Return the seed."""

@@ -60,16 +60,12 @@ def _changed(
     space: Space, tokens: Sequence[int], named: _Named, rng: np.random.Generator
 ) -> Tokens:
     """Change one token, drawn among those that have another choice."""
-    others = {}
-    for place, token in enumerate(tokens):
+    for place in rng.permutation(len(tokens)).tolist():
         allowed = np.flatnonzero(space.mask(tokens[:place]))
         if len(allowed) > 1:
-            others[place] = allowed[allowed != token]
-    if not others:
-        return tuple(tokens)
-    place = _one(list(others), rng)
-    token = _one(others[place], rng)
-    return _written(space, (*tokens[:place], token), named[place + 1 :], rng)
+            token = _one(allowed[allowed != tokens[place]], rng)
+            return _written(space, (*tokens[:place], token), named[place + 1 :], rng)
+    return tuple(tokens)
 
 
 def _longer(space: Space, prefix: Sequence[int], rng: np.random.Generator) -> Tokens:

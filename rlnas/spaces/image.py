@@ -149,6 +149,7 @@ class ImageSpace:
         self._by_name = {decision.name: decision for decision in self.decisions}
         self._width = max(len(decision.choices) for decision in self.decisions)
         self._state = lru_cache(maxsize=4096)(self._compute_state)
+        self._decision = lru_cache(maxsize=4096)(self._compute_decision)
         self._mask = lru_cache(maxsize=4096)(self._compute_mask)
         self._ended = lru_cache(maxsize=16384)(self._compute_ended)
         self._architecture = lru_cache(maxsize=4096)(self._compute_architecture)
@@ -167,12 +168,7 @@ class ImageSpace:
 
     def decision(self, prefix: Sequence[int]) -> Decision | None:
         """Return what is decided next, or None when the prefix is finished."""
-        state = self._state(_plain(prefix))
-        if state.stopped:
-            return None
-        if state.kind is None:
-            return self._by_name[_TYPE]
-        return self._by_name[f"{state.kind}.{_decided(state.kind)[len(state.chosen)]}"]
+        return self._decision(_plain(prefix))
 
     def mask(self, prefix: Sequence[int]) -> Mask:
         """Return which tokens may come next, int8[A]; all zeros for a finished prefix."""
@@ -315,6 +311,14 @@ class ImageSpace:
 
     def _halved_twice(self, shape: Shape) -> bool:
         return all(now <= small for now, small in zip(shape, self._flat_size, strict=False))
+
+    def _compute_decision(self, prefix: tuple[int, ...]) -> Decision | None:
+        state = self._state(prefix)
+        if state.stopped:
+            return None
+        if state.kind is None:
+            return self._by_name[_TYPE]
+        return self._by_name[f"{state.kind}.{_decided(state.kind)[len(state.chosen)]}"]
 
     def _compute_mask(self, prefix: tuple[int, ...]) -> Mask:
         mask = np.zeros(self._width, dtype=np.int8)
