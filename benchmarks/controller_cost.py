@@ -6,11 +6,9 @@ the table's; in the space of image chains a network earns the logarithm of its F
     python benchmarks/controller_cost.py --tables FOLDER
 """
 
-import argparse
 import os
 import time
 from collections.abc import Callable
-from pathlib import Path
 
 for threads in ("OMP_NUM", "OPENBLAS_NUM", "TF_NUM_INTRAOP", "TF_NUM_INTEROP"):
     os.environ[f"{threads}_THREADS"] = "1"  # before NumPy and TensorFlow start
@@ -19,6 +17,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 from math import log  # noqa: E402
 
 import numpy as np  # noqa: E402
+from arguments import on_tables  # noqa: E402
 
 from rlnas.config import ControllerConfig  # noqa: E402
 from rlnas.controllers import Trajectory, make_controller, propose, uniform  # noqa: E402
@@ -61,15 +60,7 @@ def cost(space: Space, reward: Reward, length: int, surrogate: str) -> tuple[flo
 
 def main() -> None:
     """Measure what the command line asks for."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    tables = os.environ.get("RLNAS_TEST_DATA")
-    parser.add_argument(
-        "--tables",
-        type=Path,
-        default=Path(tables) / "tables" if tables else None,
-        required=not tables,
-        help="Folder of the tables. Default: tables in RLNAS_TEST_DATA.",
-    )
+    parser = on_tables(__doc__, searches=False)
     chosen = parser.parse_args()
     columns = with_columns(FORMATS["nasbench201"], key="none")
     table = read_table(chosen.tables / "nasbench201_cifar10.csv.gz", columns)

@@ -6,13 +6,13 @@ rewards' signs turned. Searches with and without it are paired by seed.
     python benchmarks/prior.py --seeds 200 --workers 2
 """
 
-import argparse
 import os
 from functools import cache
 from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
+from arguments import on_tables
 from scipy import stats
 
 from rlnas.config import ControllerConfig
@@ -60,17 +60,7 @@ def regrets(job: tuple[str, Path, str, str, int]) -> list[float]:
 
 def main() -> None:
     """Measure what the command line asks for."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    tables = os.environ.get("RLNAS_TEST_DATA")
-    parser.add_argument(
-        "--tables",
-        type=Path,
-        default=Path(tables) / "tables" if tables else None,
-        required=not tables,
-        help="Folder of the two tables. Default: tables in RLNAS_TEST_DATA.",
-    )
-    parser.add_argument("--seeds", type=int, default=200)
-    parser.add_argument("--workers", type=int, default=2)
+    parser = on_tables(__doc__)
     parser.add_argument("--only", choices=sorted(TABLES), action="append")
     parser.add_argument("--surrogate", choices=["gp", "none"], action="append")
     chosen = parser.parse_args()
@@ -78,7 +68,7 @@ def main() -> None:
         os.environ[variable] = "1"  # of the processes of the pool
     print("| table | surrogate | prior | " + " | ".join(f"at {each}" for each in BUDGETS) + " |")
     print("|---" * (3 + len(BUDGETS)) + "|")
-    with get_context("spawn").Pool(chosen.workers) as pool:
+    with get_context("spawn").Pool(chosen.workers, maxtasksperchild=25) as pool:
         for name in chosen.only or TABLES:
             for surrogate in chosen.surrogate or ["gp", "none"]:
                 found = {

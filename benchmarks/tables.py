@@ -1,17 +1,18 @@
 """Controllers against each other on complete tables of trained networks.
 
-Four comparisons of paired searches, each by `rlnas benchmark`: NAS-Bench-201 by rows, as
-published methods count; NAS-Bench-Macro by networks; the same with one noisy training run as
-reward and the other two as report; and dqn, whose schedule is laid over 100 trials. Each search
-is kept as it ends: the same command goes on where it was stopped.
+Comparisons of paired searches, each by `rlnas benchmark`: NAS-Bench-201 by rows, as published
+methods count; NAS-Bench-Macro by networks; the same with one noisy training run as reward and
+the other two as report; dqn, whose schedule is laid over 100 trials; and ppo without a surrogate
+against evolution, for which 200 seeds are few. Each search is kept as it ends: the same command
+goes on where it was stopped.
 
     python benchmarks/tables.py                          200 seeds of each, hours on 2 cores
     python benchmarks/tables.py --seeds 20 --only macro  a first look
 """
 
-import argparse
-import os
 from pathlib import Path
+
+from arguments import on_tables
 
 from rlnas.cli.app import main as rlnas
 
@@ -28,30 +29,24 @@ COMPARISONS = {
     "nasbench201": [*NASBENCH201, "--key", "none", "--controllers", EVERYONE],
     "macro": [*MACRO, *CLEAN, "--controllers", EVERYONE],
     "macro-noisy": [*MACRO, "--controllers", f"ppo,ppo+surrogate=none,{EVOLUTION},random"],
+    "no-surrogate": [
+        *(*NASBENCH201, "--key", "none", "--controllers", f"ppo+surrogate=none,{EVOLUTION}")
+    ],
     "dqn-nasbench201": [*NASBENCH201, "--key", "none", "--controllers", "dqn,random"],
     "dqn-macro": [*MACRO, *CLEAN, "--controllers", "dqn,random"],
 }
+TRIALS = {"dqn-nasbench201": 100, "dqn-macro": 100, "no-surrogate": 192}
 
 
 def main() -> None:
     """Run the comparisons that the command line asks for."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    tables = os.environ.get("RLNAS_TEST_DATA")
-    parser.add_argument(
-        "--tables",
-        type=Path,
-        default=Path(tables) / "tables" if tables else None,
-        required=not tables,
-        help="Folder of the two tables. Default: tables in RLNAS_TEST_DATA.",
-    )
-    parser.add_argument("--seeds", type=int, default=200)
-    parser.add_argument("--workers", type=int, default=2)
+    parser = on_tables(__doc__)
     parser.add_argument("--only", choices=sorted(COMPARISONS), action="append")
     parser.add_argument("--to", type=Path, default=Path("benchmark-tables"))
     chosen = parser.parse_args()
     for name in chosen.only or COMPARISONS:
         flag, table, *words = COMPARISONS[name]
-        words += ["--trials", "100" if name.startswith("dqn") else "300"]
+        words += ["--trials", str(TRIALS.get(name, 300))]
         words += ["--seeds", str(chosen.seeds), "--workers", str(chosen.workers)]
         print(f"\n## {name}\n", flush=True)
         code = rlnas(

@@ -1,0 +1,29 @@
+"""What the benchmark scripts on tables have in common on their command lines."""
+
+import argparse
+import os
+from pathlib import Path
+
+
+def on_tables(doc: str, *, searches: bool = True) -> argparse.ArgumentParser:
+    """Return a parser with the folder of the two tables, and how many searches there are.
+
+    Args:
+        doc: The script's docstring; its first line is the help.
+        searches: Whether the script runs searches: ``--seeds`` and ``--workers``.
+    """
+    parser = argparse.ArgumentParser(description=doc.splitlines()[0])
+    data = os.environ.get("RLNAS_TEST_DATA")
+    parser.add_argument(
+        "--tables",
+        type=Path,
+        default=Path(data) / "tables" if data else None,
+        required=not data,
+        help="Folder of the two tables. Default: tables in RLNAS_TEST_DATA.",
+    )
+    if searches:
+        parser.add_argument(
+            "--seeds", type=int, default=200, help="Searches of each. Default: 200."
+        )
+        parser.add_argument("--workers", type=int, default=2, help="At a time. Default: 2.")
+    return parser

@@ -1,0 +1,97 @@
+"""ppo against random on real children: best so far on validation, and the retrained best.
+
+Fashion-MNIST, 5,000 images, 2 epochs, 80 trials in the space of image chains; the best of each
+run is retrained on 10,000 images for 4 epochs. Each seed is one `rlnas search --control random`,
+two at a time with one thread each; the same command goes on where it was stopped. Keras downloads
+the data unless ``KERAS_HOME`` already has it.
+
+    python benchmarks/real_children.py --to FOLDER      10 seeds, hours on 2 cores
+"""
+
+import argparse
+import json
+import subprocess
+import sys
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from scipy import stats
+
+FLAGS = {
+    "--dataset": "fashion_mnist",
+    "--train-samples": "5000",
+    "--epochs": "2",
+    "--trials": "80",
+    "--control": "random",
+    "--top-k": "1",
+    "--final-samples": "10000",
+    "--final-epochs": "4",
+    "--threads": "1",
+}
+FIGURES = {
+    "area": "area under the best so far",
+    "best_reward": "best validation accuracy",
+    "mean_reward": "mean validation accuracy",
+    "test_accuracy": "test accuracy of the retrained best",
+}
+
+
+def pair(seed: int, root: Path) -> dict[str, Any]:
+    """Run, or go on with, one search and its control; return `rlnas compare` of both."""
+    name = f"seed{seed}"
+    if (root / name).exists():
+        words = ["resume", name]
+    else:
+        flags = [word for flag in FLAGS.items() for word in flag]
+        words = ["search", *flags, "--name", name, "--seed", str(seed)]
+    with (root / f"{name}.log").open("a") as log:
+        rlnas([*words, "--root", str(root)], log, log)
+    done = rlnas(
+        ["compare", name, f"{name}-control", "--json", "--root", str(root)], subprocess.PIPE, None
+    )
+    found: dict[str, Any] = json.loads(done.stdout)
+    return found
+
+
+def rlnas(words: Sequence[str], out: Any, errors: Any) -> subprocess.CompletedProcess[bytes]:
+    """Run a command of rlnas in a process of its own, as a user does."""
+    command = [sys.executable, "-m", "rlnas", *words]
+    return subprocess.run(command, stdout=out, stderr=errors, check=True)
+
+
+def main() -> None:
+    """Print one line per seed, and the paired differences."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--seeds", type=int, default=10)
+    parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("--to", type=Path, default=Path("benchmark-real-children"))
+    chosen = parser.parse_args()
+    chosen.to.mkdir(parents=True, exist_ok=True)
+    print("| seed | " + " | ".join(FIGURES.values()) + " |")
+    print("|---" * (1 + len(FIGURES)) + "|", flush=True)
+    pairs = []
+    with ThreadPoolExecutor(chosen.workers) as pool:
+        for seed, found in enumerate(
+            pool.map(lambda seed: pair(seed, chosen.to), range(chosen.seeds))
+        ):
+            pairs.append(found)
+            cells = [f"{found[each]['first']:.4f}, {found[each]['second']:.4f}" for each in FIGURES]
+            print(f"| {seed} | " + " | ".join(cells) + " |", flush=True)
+    print("\nppo less random, mean of the pairs with its 95 % interval:\n")
+    for figure, words in FIGURES.items():
+        apart = np.array([found[figure]["gap"] for found in pairs])
+        mean, half = apart.mean(), np.nan
+        if len(apart) > 1:
+            half = stats.t.ppf(0.975, len(apart) - 1) * apart.std(ddof=1) / np.sqrt(len(apart))
+        wins = int((apart > 0).sum())
+        print(
+            f"- {words}: {mean:+.4f} [{mean - half:+.4f}, {mean + half:+.4f}], "
+            f"higher in {wins} of {len(apart)}"
+        )
+
+
+if __name__ == "__main__":
+    main()
