@@ -72,7 +72,7 @@ class InterruptedRunError(RlnasError):
     exit_code = 130
 
 
-def first_line(error: Exception) -> str:
+def first_line(error: BaseException) -> str:
     """Return the first line of what an error says, or its class where it says nothing.
 
     TensorFlow puts a heading and a traceback in front; they are passed over.

@@ -9,7 +9,7 @@ from click.testing import CliRunner
 from rlnas.cli.app import app, main
 from rlnas.config import ControllerConfig
 from rlnas.controllers import make_controller
-from rlnas.errors import ConfigError
+from rlnas.errors import ConfigError, InterruptedRunError
 from rlnas.evaluation import TableFormat, read_table
 from rlnas.search.benchmark import Benchmark, Contestant, play, read_contestants, standings
 
@@ -139,6 +139,7 @@ def test_comparison_is_paired():
         {"a": ours, "b": ours + 1.0},
         10.0,
         {"a": [3, np.inf, np.inf, np.inf], "b": [1, 1, 2, 9]},
+        {"a": [50, 50, 7, 50], "b": [50] * 4},
         {"a": 1.0, "b": 2.0},
         [50],
         ["a", "b"],
@@ -152,6 +153,7 @@ def test_comparison_is_paired():
     assert (row["difference"], row["low"], row["high"]) == (-1.0, -1.0, -1.0)
     assert (row["wins"], row["losses"], row["p"]) == (4, 0, 0.125)
     assert (found["a"]["optimum_share"], found["a"]["median_trials_to_optimum"]) == (0.25, None)
+    assert (found["a"]["fewest_trials"], found["b"]["fewest_trials"]) == (7, 50)
     assert found["b"]["median_trials_to_optimum"] == 1.5
 
 
@@ -169,6 +171,9 @@ def test_settings_stand_behind_plus_signs():
         ("ppo+surrogate", "expected field=value behind a plus sign, got 'surrogate'"),
         ("ppo+surrogat=gp", "did you mean surrogate"),
         ("evolution+population=1", "expected at least 2, got '1'"),
+        ("evolution+name=random", "expected the controller's name in front"),
+        ("ppo+warm_start=flops", "expected no prior on a table"),
+        ("evolution+population=9+population=8", "expected each setting once"),
         ("ppo,random,ppo", "expected each controller once, got ppo twice"),
         (" , ", "expected at least one controller"),
         ("absent_module:Mine", "module absent_module cannot be imported"),
@@ -205,3 +210,98 @@ def test_folder_of_another_table_is_refused(path, tmp_path, capsys):
     assert main([*words, "--reward", "valid"]) == 0
     assert main([*words, "--reward", "test"]) == 2
     assert "another table or of other columns" in capsys.readouterr().err
+
+
+OWN = """
+import os
+import numpy as np
+from rlnas.controllers import Action
+
+class Mine:
+    def __init__(self, space, seed):
+        pass
+    def act(self, observation, mask):
+        {act}
+        return Action(mask.argmax(axis=1), np.zeros(len(mask)))
+    probabilities = learn = load = lambda self, *arguments: None
+    def state(self):
+        return {{}}
+"""
+
+
+@pytest.fixture
+def own(tmp_path, monkeypatch):
+    """Write a module with a controller that proposes the same network again and again."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(str(tmp_path))
+
+    def write(name, act="pass"):
+        (tmp_path / f"{name}.py").write_text(OWN.format(act=act))
+        return f"{name}:Mine"
+
+    return write
+
+
+def test_posterior_mean_is_asked_at_the_last_budget_too(path, tmp_path):
+    table = TableFormat("arch", "valid", ("test",), "none")
+    benchmark = Benchmark(
+        path, table, [Contestant.read("ppo")], trials=24, seeds=1, folder=tmp_path / "out"
+    )
+    benchmark.run(1, lambda *_: None)
+    kept = json.loads((tmp_path / "out" / "results.jsonl").read_text())
+    assert list(kept["played"]["believed"]) == ["20", "24"]
+
+
+def test_search_that_ended_early_is_told(path, tmp_path, own):
+    words = ["--table", path, "--reward", "valid", "--trials", "9", "--seeds", "1"]
+    told = run(*words, "--controllers", own("stuck"), "--to", tmp_path / "out")
+    assert "stuck:Mine ended early" in told
+    assert "in one search after 1 networks" in told
+
+
+def test_results_of_other_code_are_not_used(path, tmp_path, own, capsys):
+    words = ["benchmark", "--table", str(path), "--reward", "valid", "--trials", "9"]
+    words += ["--seeds", "1", "--to", str(tmp_path / "out"), "--controllers"]
+    assert main([*words, own("edited")]) == 0
+    assert main([*words, own("edited")]) == 0
+    assert "not used" not in capsys.readouterr().err
+    assert main([*words, own("edited", "mask = mask[:, ::-1]")]) == 0
+    assert "1 earlier results" in capsys.readouterr().err
+    results = (tmp_path / "out" / "results.jsonl").read_text().splitlines()
+    assert len({json.loads(line)["of"] for line in results}) == 2
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [{"picks": []}, {"picks": [[1, "a"]]}, {"believed": {"x": 1}}, {"seconds": None}],
+    ids=["no picks", "no number", "no trial", "no time"],
+)
+def test_damaged_result_is_done_anew(path, tmp_path, damage):
+    words = ["--controllers", "random", "--trials", "9", "--seeds", "1", "--to", tmp_path / "out"]
+    whole = searched(path, *words)
+    results = tmp_path / "out" / "results.jsonl"
+    line = json.loads(results.read_text())
+    line["played"] |= damage
+    results.write_text(json.dumps(line) + "\n")
+    again = searched(path, *words)
+    assert again["controllers"]["random"]["at"] == whole["controllers"]["random"]["at"]
+
+
+def test_stop_says_what_is_kept(path, tmp_path):
+    benchmark = Benchmark(
+        path, COLUMNS, [Contestant.read("random")], trials=9, seeds=3, folder=tmp_path / "out"
+    )
+
+    def stop(ended, count):
+        if ended == 1:
+            raise KeyboardInterrupt
+
+    with pytest.raises(InterruptedRunError, match="stopped; 1 of 3 searches are kept in"):
+        benchmark.run(1, stop)
+
+
+def test_dead_process_is_one_sentence(path, tmp_path, own, capsys):
+    words = ["benchmark", "--table", str(path), "--reward", "valid", "--trials", "9"]
+    words += ["--to", str(tmp_path / "out"), "--controllers", own("deadly", "os._exit(7)")]
+    assert main(words) == 2
+    assert "a process of the benchmark died" in capsys.readouterr().err

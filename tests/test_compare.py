@@ -1,7 +1,9 @@
 """Two runs side by side, and the control run that is asked for with a run."""
 
 import json
+import warnings
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,7 +15,7 @@ import rlnas
 from rlnas.cli import main
 from rlnas.errors import InterruptedRunError, RunError
 from rlnas.search.comparison import best_so_far, compare, mean_gap
-from rlnas.search.folder import RunFolder
+from rlnas.search.folder import RunFolder, find_run
 from rlnas.search.result import read_result
 
 DIGITS = load_digits()
@@ -110,7 +112,21 @@ def test_larger_budget_and_retraining_are_those_of_the_control_too(tmp_path):
 def test_control_of_random_is_refused(capsys, tmp_path):
     words = ["search", "--controller", "random", "--control", "random", "--root", str(tmp_path)]
     assert main(words) == 2
-    assert "control random is the controller itself" in capsys.readouterr().err
+    assert "error: control random is the controller itself" in capsys.readouterr().err
+
+
+def test_gap_of_rewards_that_are_alike_warns_of_nothing():
+    rewards = np.array([0.9, 0.9 + 1e-16, np.nextafter(0.9, 1)])
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert mean_gap(rewards, rewards).gap == 0.0
+
+
+def test_runs_can_be_named_by_their_folders(pair, tmp_path):
+    assert find_run(tmp_path, "a").path == tmp_path / "a"
+    assert find_run(Path("elsewhere"), str(tmp_path / "a")).path == tmp_path / "a"
+    with pytest.raises(RunError, match="expected the name or the folder of a run"):
+        find_run(tmp_path, "")
 
 
 def test_name_of_the_control_must_be_free(pair, tmp_path):

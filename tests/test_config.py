@@ -90,6 +90,10 @@ def test_known_names_are_accepted():
         ({"name": "dqn", "surrogate": "none"}, "surrogate none is a setting of ppo, got it for"),
         ({"name": "local", "population": 9}, "population 9 is a setting of evolution and genetic"),
         ({"name": "random", "entropy": 0.0}, "entropy 0.0 is a setting of ppo and reinforce"),
+        (
+            {"name": "evolution", "tournament": 21},
+            "a tournament of 21 is larger than the population of 20",
+        ),
     ],
 )
 def test_setting_of_another_controller_is_refused(settings, sentence):

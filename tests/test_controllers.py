@@ -123,6 +123,13 @@ def test_ppo_keeps_the_contract_while_it_is_screened(surrogate, space):
     check_controller(make, space, trajectories=32, in_flight=8)
 
 
+@pytest.mark.parametrize(("ours", "theirs"), [("gp", "none"), ("none", "gp"), ("gp", "forest")])
+def test_ppo_goes_on_only_from_a_state_of_the_same_surrogate(ours, theirs):
+    state = reinforce(0, TABLE, name="ppo", surrogate=theirs).state()
+    with pytest.raises(RunError, match=f"got ppo with surrogate {theirs}"):
+        reinforce(0, TABLE, name="ppo", surrogate=ours).load(state)
+
+
 def test_ppo_keeps_the_contract_while_it_imitates_the_best():
     def make(seed):
         return reinforce(seed, TABLE, name="ppo", surrogate="none", imitation=0.5)

@@ -2,6 +2,7 @@
 
 import importlib
 import json
+from contextlib import closing
 
 import numpy as np
 import pytest
@@ -10,6 +11,8 @@ from rlnas.cli.app import main
 from rlnas.controllers import Trajectory
 from rlnas.controllers.guest import find_class, make_guest
 from rlnas.errors import ConfigError, ControllerError
+from rlnas.search.folder import RunFolder
+from rlnas.search.state import pack
 from rlnas.spaces import TableSpace, observation
 from rlnas.testing import check_controller
 
@@ -143,3 +146,88 @@ def test_answer_of_another_shape_is_one_sentence(module, tmp_path, answer):
         make_guest(name, SPACE, 0).act(
             np.zeros((2, 3), dtype=np.int64), np.ones((2, 3), dtype=np.int8)
         )
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "sentence"),
+    [
+        (
+            'return {"controller/mine": FIGURE}',
+            "return 5",
+            r"must return a dict .* got 5",
+        ),
+        ("FIGURE}", "10**400}", r"learn\(\) returned 1000"),
+        ('return {"controller/mine": FIGURE}', "raise SystemExit(7)", r"learn\(\) failed: 7"),
+    ],
+    ids=["no dict", "too large", "exit"],
+)
+def test_figures_that_are_none_are_one_sentence(module, tmp_path, request, old, new, sentence):
+    name = module("figures_" + request.node.callspec.id.replace(" ", "_"))
+    path = tmp_path / f"{name.split(':')[0]}.py"
+    path.write_text(path.read_text().replace(old, new))
+    with pytest.raises(ControllerError, match=sentence):
+        make_guest(name, SPACE, 0).learn([Trajectory((0, 0, 0), (-1.0, -1.0, -1.0), 0.5)])
+
+
+def test_module_that_exits_is_one_sentence(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "exits.py").write_text("import sys; sys.exit(4)")
+    with pytest.raises(ConfigError, match="module exits cannot be imported: 4"):
+        find_class("exits:Mine")
+
+
+@pytest.mark.parametrize(
+    ("kind", "tokens"), [("floats", "policy[:, 0]"), ("nan", "np.full(len(policy), np.nan)")]
+)
+def test_tokens_that_are_no_whole_numbers_are_one_sentence(module, tmp_path, kind, tokens):
+    name = module("tokens_" + kind)
+    path = tmp_path / f"{name.split(':')[0]}.py"
+    path.write_text(path.read_text().replace("Action(np.array(tokens)", f"Action({tokens}"))
+    with pytest.raises(ControllerError, match="must return an Action of 1 tokens"):
+        make_guest(name, SPACE, 0).act(observation((), 3)[None], SPACE.mask(())[None])
+
+
+def test_state_that_is_none_is_one_sentence(module, tmp_path):
+    name = module("stateless")
+    path = tmp_path / "stateless.py"
+    path.write_text(path.read_text().replace('return {"rng"', 'return None and {"rng"'))
+    with pytest.raises(ControllerError, match=r"state\(\) must return a dict .* got None"):
+        make_guest(name, SPACE, 0).state()
+
+
+@pytest.mark.parametrize("value", [{1, 2}, np.array([object()]), 1j], ids=["set", "objects", "1j"])
+def test_state_that_cannot_be_saved_is_one_sentence(value):
+    with pytest.raises(ControllerError, match=r"state\(\) of the controller cannot be saved"):
+        pack({"controller": {"kept": [value]}})
+
+
+def test_child_is_not_lost_by_a_mistake_in_learning(module, tmp_path, capsys):
+    name = module("forgetful")
+    path = tmp_path / "forgetful.py"
+    text = path.read_text()
+    path.write_text(
+        text.replace("self.learned += len", "1 / (self.learned < 1)\n        self.learned += len")
+    )
+    words = ["search", "--controller", name, "--root", str(tmp_path), "--name", "a"]
+    words += ["--trials", "3", "--epochs", "1", "--train-samples", "120"]
+    assert main([*words, "--top-k", "1", "--final-epochs", "1"]) == 2
+    assert "continue with: rlnas resume a" in capsys.readouterr().err
+    trained = run_trials(tmp_path, capsys)
+    assert len(trained) == 2
+    assert main(["resume", "a", "--root", str(tmp_path)]) == 2  # the mistake is still there
+    path.write_text(text)
+    importlib.reload(importlib.import_module("forgetful"))
+    assert main(["resume", "a", "--root", str(tmp_path)]) == 0
+    capsys.readouterr()
+    again = run_trials(tmp_path, capsys)
+    assert (len(again), again[:2]) == (3, trained)
+    with closing(RunFolder(tmp_path, "a").open()) as journal:
+        assert journal.state()["controller"]["learned"] == 3
+        assert "owed" not in journal.state()
+
+
+def run_trials(root, capsys):
+    """Return the ended trials of run a, as the journal tells them."""
+    capsys.readouterr()
+    with closing(RunFolder(root, "a").open()) as journal:
+        return [trial for trial in journal.trials() if trial.ended is not None]

@@ -78,6 +78,12 @@ def test_report_is_the_mean_of_its_columns_and_never_a_metric(write):
     assert 55.0 not in metrics.val_accuracy and metrics.extra == {}
 
 
+def test_mark_of_a_spreadsheet_program_is_no_part_of_the_first_name(tmp_path):
+    path = tmp_path / "table.csv"
+    path.write_text(TABLE, encoding="utf-8-sig")
+    assert read_table(path, COLUMNS).space.size == 3
+
+
 def test_compressed_table_is_read(tmp_path):
     path = tmp_path / "table.csv.gz"
     path.write_bytes(gzip.compress(TABLE.encode()))
@@ -101,7 +107,11 @@ def test_compressed_table_is_read(tmp_path):
         ("70.0", "high", "row 3, column valid: expected a finite number, got 'high'"),
         ("65.5", "nan", "row 4, column valid: expected a finite number, got 'nan'"),
         (TABLE[len("arch,canonical,valid,test,params\n") :], "", "expected at least one row"),
-        (TABLE, "", "has no column 'arch'"),
+        (TABLE, "", "is empty: expected a line of column names"),
+        ("10,b", "10,", "row 3, column canonical: expected the key of a network, got nothing"),
+        ("test,params", "valid,params", "has the column 'valid' twice"),
+        ("60.0", "6_0", "row 2, column valid: expected a finite number, got '6_0'"),
+        ("canonical", "family", "expected one of arch, family, valid, test, params; pass --key"),
     ],
 )
 def test_bad_table_is_named_by_row_and_column(old, new, sentence, write):
@@ -112,7 +122,10 @@ def test_bad_table_is_named_by_row_and_column(old, new, sentence, write):
 
 def test_file_that_cannot_be_read_is_one_sentence(tmp_path):
     (tmp_path / "table.csv.gz").write_bytes(b"no gzip")
-    for name in ("absent.csv", "table.csv.gz"):
+    damaged = bytearray(gzip.compress((TABLE * 50).encode()))
+    damaged[20:30] = bytes(10)
+    (tmp_path / "damaged.csv.gz").write_bytes(damaged)
+    for name in ("absent.csv", "table.csv.gz", "damaged.csv.gz"):
         with pytest.raises(DataError, match="cannot be read as CSV"):
             read_table(tmp_path / name, COLUMNS)
 

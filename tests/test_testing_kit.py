@@ -381,6 +381,11 @@ class StateOfObjects(RandomController):
         return {**super().state(), "rng": self._rng}
 
 
+class LoadsByName(RandomController):
+    def load(self, state):
+        super().load({"origin": state["origin"], "generator": state["generator"]})
+
+
 class LoadsAnything(RandomController):
     def load(self, state):
         if "generator" in state:
@@ -408,6 +413,7 @@ class LoadsAnything(RandomController):
         (HugeState, "bytes"),
         (StateOfObjects, "got Generator"),
         (LoadsAnything, "foreign state"),
+        (LoadsByName, "foreign state: expected RunError, got KeyError: 'generator'"),
     ],
 )
 def test_a_broken_controller_is_caught(broken, sentence):

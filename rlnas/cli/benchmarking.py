@@ -110,6 +110,12 @@ def benchmark(
             f"the table has {comparison.trials} networks: each search ends there, not at {trials}",
             err=True,
         )
+    if comparison.passed_over:
+        click.echo(
+            f"{comparison.passed_over} earlier results in {place} are not used: they are damaged "
+            "or of other settings or code; their searches are done anew",
+            err=True,
+        )
     with output.counted("searches") as ended:
         found = comparison.run(workers, ended)
     if as_json:

@@ -20,7 +20,7 @@ from rlnas.cli.options import (
 )
 from rlnas.config import dump_config, make_config, read_config, with_flags
 from rlnas.search.comparison import compare, plot
-from rlnas.search.folder import RunFolder, run_folders
+from rlnas.search.folder import RunFolder, find_run, run_folders
 from rlnas.search.progress import Lines, LiveTable, SearchProgress
 from rlnas.search.result import SearchResult, read_result
 
@@ -73,7 +73,7 @@ def resume(run: str, root: Path, as_json: bool, **values: Any) -> None:
     """
     from rlnas.search.resuming import resume_run
 
-    found = resume_run(RunFolder(root, run), given_flags(values), _progress(as_json))
+    found = resume_run(find_run(root, run), given_flags(values), _progress(as_json))
     _finish(found, as_json)
 
 
@@ -103,11 +103,11 @@ def list_runs(root: Path, as_json: bool) -> None:
 @json_option
 def show(run: str, newest: int, root: Path, as_json: bool) -> None:
     """Show one run: its best, what it is compared with, and its trials."""
-    found = read_result(RunFolder(root, run))
+    found = read_result(find_run(root, run))
     if as_json:
         click.echo(json.dumps(output.record(found, history=True)))
     else:
-        output.print_run(found, RunFolder(root, run), newest)
+        output.print_run(found, find_run(root, run), newest)
 
 
 @click.command()
@@ -129,7 +129,7 @@ def sample(run: str, number: int, seed: int, root: Path, as_json: bool) -> None:
     """Print what the trained controller would build now; nothing is trained or changed."""
     from rlnas.search.sampling import sample_run
 
-    rows = sample_run(RunFolder(root, run), number, seed)
+    rows = sample_run(find_run(root, run), number, seed)
     if as_json:
         click.echo(json.dumps({"run": run, "architectures": rows}))
     else:
@@ -145,7 +145,7 @@ def retrain(run: str, root: Path, as_json: bool, **values: Any) -> None:
     """Retrain the best of a run anew, for example more of them or longer, and export the best."""
     from rlnas.search.resuming import retrain_run
 
-    found = retrain_run(RunFolder(root, run), given_flags(values), _progress(as_json))
+    found = retrain_run(find_run(root, run), given_flags(values), _progress(as_json))
     _finish(found, as_json)
 
 
@@ -169,7 +169,7 @@ def export(run: str, target: Path, root: Path, as_json: bool) -> None:
     """
     from rlnas.search.resuming import export_run
 
-    files = export_run(RunFolder(root, run), target)
+    files = export_run(find_run(root, run), target)
     if as_json:
         click.echo(json.dumps({"run": run, "folder": str(target), "files": files}))
     else:
@@ -194,9 +194,9 @@ def compare_runs(first: str, second: str, picture: Path | None, root: Path, as_j
     Runs are compared at as many trials as the shorter one has. One pair of runs says little
     about two controllers: rlnas benchmark repeats a comparison over many seeds.
     """
-    run, other = (read_result(RunFolder(root, name)) for name in (first, second))
+    run, other = (read_result(find_run(root, name)) for name in (first, second))
     found = compare(run, other)
-    path = picture or RunFolder(root, first).path / f"compare-{second}.png"
+    path = picture or find_run(root, first).path / f"compare-{other.run}.png"
     plot(run, other, path)
     if as_json:
         click.echo(json.dumps({**found.to_json(), "plot": str(path)}))

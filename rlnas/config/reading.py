@@ -151,8 +151,8 @@ def _sentence(detail: ErrorDetails) -> str:
         return unknown_name(f"field in {where}", path[-1], siblings)
     known = flags.get(path)
     name = ".".join(path) + (f" ({known.flag})" if known and known.flag else "")
-    if kind in ("unknown_name", "foreign_setting"):
-        return f"{name}: {detail['msg']}"
+    if kind in ("unknown_name", "foreign_setting", "unfit_settings"):
+        return f"{name}: {detail['msg']}" if name else detail["msg"]
     return f"{name}: expected {_expected(detail)}, got {got}"
 
 

@@ -89,6 +89,10 @@ def _controller_name(name: str) -> str:
     return name
 
 
+POPULATION, TOURNAMENT = 20, 5
+"""Members of evolution and genetic, and how many of them compete to become a parent (chosen for
+budgets of some hundred trials; Real et al. 2019 took 100 and 25 for 20,000)."""
+
 _OWNERS = {
     "surrogate": ("ppo",),
     "preset": ("reinforce",),
@@ -257,12 +261,13 @@ class ControllerConfig(Record):
     )
     population: Count | None = option(
         None,
-        "Members of the population of evolution or genetic. Default: 20 (chosen).",
+        f"Members of the population of evolution or genetic. Default: {POPULATION} (chosen).",
         ge=2,
     )
     tournament: Count | None = option(
         None,
-        "Members of which the best becomes a parent in evolution or genetic. Default: 5 (chosen).",
+        "Members of which the best becomes a parent in evolution or genetic. "
+        f"Default: {TOURNAMENT} (chosen).",
     )
 
     @model_validator(mode="after")
@@ -278,6 +283,17 @@ class ControllerConfig(Record):
                         f"it for the controller {self.name}; leave it out or choose one of those"
                     },
                 )
+        return self
+
+    @model_validator(mode="after")
+    def _tournament_within_population(self) -> "ControllerConfig":
+        members, drawn = self.population or POPULATION, self.tournament or TOURNAMENT
+        if drawn > members and self.tournament is not None:
+            sentence = (
+                f"a tournament of {drawn} is larger than the population of {members}, expected at "
+                "most as many; lower --tournament or raise --population"
+            )
+            raise PydanticCustomError("unfit_settings", "{sentence}", {"sentence": sentence})
         return self
 
 
@@ -395,5 +411,5 @@ class SearchConfig(Record):
                 f"control {self.control} is the controller itself, expected another controller "
                 "to compare it with; leave --control out or choose another --controller"
             )
-            raise PydanticCustomError("same_control", "{sentence}", {"sentence": sentence})
+            raise PydanticCustomError("unfit_settings", "{sentence}", {"sentence": sentence})
         return self

@@ -2,6 +2,7 @@
 
 from abc import abstractmethod
 
+from rlnas.config.schema import POPULATION, TOURNAMENT
 from rlnas.controllers.base import State
 from rlnas.controllers.variation import Tokens, cross, mutant, uniform
 from rlnas.controllers.whole import (
@@ -13,16 +14,12 @@ from rlnas.controllers.whole import (
 )
 from rlnas.spaces import Space
 
-POPULATION, SAMPLE = 20, 5
-"""Members, and how many of them compete to become a parent (chosen for budgets of some hundred
-trials; Real et al. 2019 took 100 and 25 for 20,000)."""
-
 
 class _Population(WholeController):
     """What both kinds share: a population that begins uniform, and tournaments in it."""
 
     def __init__(
-        self, space: Space, seed: int, *, population: int = POPULATION, sample: int = SAMPLE
+        self, space: Space, seed: int, *, population: int = POPULATION, sample: int = TOURNAMENT
     ) -> None:
         """Take sizes of population and tournament."""
         super().__init__(space, seed)

@@ -2,7 +2,7 @@
 
 import importlib
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +32,7 @@ def find_class(name: str) -> type[Any]:
         sys.path.append(here)
     try:
         module = importlib.import_module(module_name)
-    except Exception as error:  # whatever a user's module does when it is imported
+    except (Exception, SystemExit) as error:  # whatever a user's module does when imported
         raise ConfigError(
             f"controller {name}: module {module_name} cannot be imported: {first_line(error)}; "
             "run from its folder or install it"
@@ -63,7 +63,7 @@ def make_guest(name: str, space: Space, seed: int) -> "Guest":
     found = find_class(name)
     try:
         controller = found(space, seed)
-    except Exception as error:  # whatever a user's class does
+    except (Exception, SystemExit) as error:  # whatever a user's class does
         raise ConfigError(
             f"controller {name}: {found.__name__}(space, seed) failed: {first_line(error)}"
         ) from error
@@ -116,7 +116,13 @@ class Guest:
         Raises:
             ControllerError: A figure is not a finite number.
         """
-        figures = self._called("learn", trajectories) or {}
+        figures = self._called("learn", trajectories)
+        figures = {} if figures is None else figures
+        if not isinstance(figures, Mapping):
+            raise ControllerError(
+                f"controller {self._name}: learn() must return a dict of figures by name, got "
+                f"{figures!r}; mend the class"
+            )
         for tag, value in figures.items():
             if not _finite(value):
                 raise ControllerError(
@@ -129,8 +135,17 @@ class Guest:
         }
 
     def state(self) -> State:
-        """Return the complete state."""
+        """Return the complete state.
+
+        Raises:
+            ControllerError: It is none that can be saved.
+        """
         state: State = self._called("state")
+        if not isinstance(state, Mapping):
+            raise ControllerError(
+                f"controller {self._name}: state() must return a dict of numbers, text, lists, "
+                f"dicts and NumPy arrays, got {state!r}; mend the class"
+            )
         return state
 
     def load(self, state: State) -> None:
@@ -142,7 +157,7 @@ class Guest:
             return getattr(self._controller, method)(*arguments)
         except RlnasError:
             raise
-        except Exception as error:  # whatever a user's method does
+        except (Exception, SystemExit) as error:  # whatever a user's method does
             raise ControllerError(
                 f"controller {self._name}: {method}() failed: {first_line(error)}; mend the class"
             ) from error
@@ -151,7 +166,10 @@ class Guest:
         self, action: Any, width: int
     ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float64]]:
         try:
-            tokens = np.asarray(action.tokens, dtype=np.int64)
+            tokens = np.asarray(action.tokens)
+            if not np.issubdtype(tokens.dtype, np.integer):
+                raise TypeError("tokens are whole numbers")
+            tokens = tokens.astype(np.int64)
             log_probs = np.asarray(action.log_probs, dtype=np.float64)
             fits = tokens.shape == log_probs.shape == (width,)
         except (AttributeError, TypeError, ValueError, OverflowError):
@@ -183,5 +201,5 @@ class Guest:
 def _finite(value: Any) -> bool:
     try:
         return bool(np.isfinite(float(value)))
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         return False

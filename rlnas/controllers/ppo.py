@@ -138,7 +138,8 @@ class PPOController:
         self, space: Space, settings: PPOSettings, seed: int, surrogate: Surrogate | None = None
     ) -> None:
         """See the class."""
-        self._origin = origin(self.name, space)
+        screened = "none" if surrogate is None else surrogate.name
+        self._origin = origin(f"{self.name} with surrogate {screened}", space)
         self._space, self._settings = space, settings
         self._rng = np.random.default_rng(seed)
         self._policy = Policy(space, settings.network(), self._rng, settings.clip)

@@ -32,7 +32,13 @@ NOISES = (0.001, 0.01, 0.03, 0.1, 0.3)
 
 
 class Surrogate(Protocol):
-    """Predicts rewards on a scale on which only their order counts."""
+    """Predicts rewards on a scale on which only their order counts.
+
+    Attributes:
+        name: What it is called in the config.
+    """
+
+    name: str
 
     def fit(self, known: Features, targets: Floats, trials: int) -> None:
         """Learn anew.
@@ -132,6 +138,8 @@ class GaussianProcess:
     grid at first, then one setting after the other, whenever a tenth more is known.
     """
 
+    name = "gp"
+
     def __init__(self) -> None:
         """Begin with nothing known."""
         self._known: Features | None = None
@@ -212,6 +220,8 @@ class Forest:
     Args:
         seed: Seed of its bootstrap samples.
     """
+
+    name = "forest"
 
     def __init__(self, seed: int) -> None:
         """See the class."""

@@ -7,6 +7,7 @@ pick is another column, such as the test accuracy; it reaches no controller.
 import csv
 import gzip
 import math
+import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -125,6 +126,11 @@ def read_table(path: Path, columns: TableFormat) -> Table:
     records = _records(path, columns)
     strings = [record[columns.tokens] for record in records]
     keys = None if columns.key == NO_KEY else [record[columns.key] for record in records]
+    if keys and "" in keys:
+        raise DataError(
+            f"{path}, row {keys.index('') + 1}, column {columns.key}: expected the key of a "
+            "network, got nothing; mend the row or pass --key none"
+        )
     try:
         space = TableSpace(strings, keys)
     except SpaceError as error:
@@ -142,21 +148,29 @@ def _records(path: Path, columns: TableFormat) -> list[dict[str, str]]:
             reader = csv.DictReader(file, restval="")
             _check_columns(reader.fieldnames or (), columns, path)
             return list(reader)
-    except (OSError, EOFError, UnicodeDecodeError, csv.Error) as error:
-        raise DataError(f"{path} cannot be read as CSV: {first_line(error)}") from error
+    except (OSError, EOFError, zlib.error, UnicodeDecodeError, csv.Error) as error:
+        raise DataError(
+            f"{path} cannot be read as CSV: {first_line(error)}; expected a text file, plain or "
+            "compressed as .gz, with a line of column names"
+        ) from error
 
 
 def _opened(path: Path) -> TextIO:
     if path.suffix == ".gz":
-        return gzip.open(path, "rt", encoding="utf-8", newline="")
-    return path.open(encoding="utf-8", newline="")
+        return gzip.open(path, "rt", encoding="utf-8-sig", newline="")
+    return path.open(encoding="utf-8-sig", newline="")
 
 
 def _check_columns(names: Sequence[str], columns: TableFormat, path: Path) -> None:
+    if not names:
+        raise DataError(f"{path} is empty: expected a line of column names, and rows below it")
     for name in _needed(columns):
+        if names.count(name) > 1:
+            raise DataError(f"{path} has the column {name!r} twice; rename one of them")
         if name not in names:
             raise DataError(
-                f"{path} has no column {name!r}: expected one of {', '.join(names) or 'none'}"
+                f"{path} has no column {name!r}: expected one of {', '.join(names)}"
+                + ("; pass --key none to count each row" if name == columns.key else "")
             )
 
 
@@ -177,7 +191,7 @@ def _row(record: Mapping[str, str], columns: TableFormat, place: str) -> Row:
 
 def _number(record: Mapping[str, str], column: str, place: str) -> float:
     try:
-        number = float(record[column])
+        number = math.nan if "_" in record[column] else float(record[column])
     except ValueError:
         number = math.nan
     if not math.isfinite(number):

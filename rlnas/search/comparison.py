@@ -5,6 +5,7 @@ another seed gives other runs. The intervals here say what this pair can say; `r
 repeats a comparison over many seeds.
 """
 
+import warnings
 from dataclasses import asdict, dataclass
 from math import sqrt
 from pathlib import Path
@@ -174,7 +175,10 @@ def mean_gap(first: Floats, second: Floats) -> Gap:
     gap = _gap(float(ours.mean()), float(theirs.mean()))
     if min(len(ours), len(theirs)) < 2 or not (ours.var() or theirs.var()):
         return gap
-    interval = stats.ttest_ind(ours, theirs, equal_var=False).confidence_interval(_CONFIDENCE)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)  # of two or three rewards that are alike
+        test = stats.ttest_ind(ours, theirs, equal_var=False)
+        interval = test.confidence_interval(_CONFIDENCE)
     return Gap(gap.first, gap.second, gap.gap, float(interval.low), float(interval.high))
 
 

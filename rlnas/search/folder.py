@@ -217,6 +217,22 @@ def run_folders(root: Path) -> list[RunFolder]:
     return [RunFolder(root, name) for name in held if _holds_journal(root / name)]
 
 
+def find_run(root: Path, run: str) -> RunFolder:
+    """Return the folder of a run.
+
+    Args:
+        root: Folder of all runs.
+        run: A name below the root, or the path of a folder.
+
+    Raises:
+        RunError: Nothing is named.
+    """
+    if not run:
+        raise RunError(f"expected the name or the folder of a run in {root}, got an empty one")
+    path = Path(run).expanduser()
+    return RunFolder(root, run) if path.name == run else RunFolder(path.parent, path.name)
+
+
 def create_next(
     root: Path, stem: str, config: SearchConfig, meta: Mapping[str, Any]
 ) -> tuple[RunFolder, Journal]:

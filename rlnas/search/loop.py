@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from rlnas.controllers import Action, Controller, Trajectory
-from rlnas.errors import NoValidChildError
+from rlnas.errors import ControllerError, NoValidChildError
 from rlnas.evaluation import CachedExecutor, Executor, Job, Outcome, Result, child_seed
 from rlnas.objectives import Failure
 from rlnas.search.folder import RunFolder
@@ -128,6 +128,10 @@ class SearchLoop:
             self._controller.load(state["controller"])
             self._counters = Counters(**state["counters"])
             self._learned = state["learned"]
+            if owed := state.get("owed"):
+                tokens, log_probs = tuple(owed["tokens"]), tuple(owed["log_probs"])
+                trajectory = Trajectory(tokens, log_probs, owed["reward"], repeated=False)
+                self._learned |= self._controller.learn([trajectory])
 
     def _state(self) -> dict[str, Any]:
         counters = replace(self._counters, seconds=self._seconds())
@@ -192,7 +196,6 @@ class SearchLoop:
 
     def _conclude(self, result: Result) -> None:
         """Learn from a result and commit it, if it is new."""
-        failed = isinstance(result.outcome, Failure)
         reward = (
             None
             if isinstance(result.outcome, Failure)
@@ -204,12 +207,31 @@ class SearchLoop:
             reward=reward,
             repeated=result.repeated,
         )
-        self._learned |= self._controller.learn([trajectory])
+        try:
+            self._learned |= self._controller.learn([trajectory])
+        except ControllerError:  # of the user's own: the child was trained all the same
+            if not result.repeated:
+                self._owe(replace(self._ended(result, reward), learned={}), trajectory)
+            raise
         if result.repeated:
             self._counters.in_a_row += 1
             return
         self._counters.in_a_row = 0
-        trial = replace(
+        self._commit(self._ended(result, reward))
+
+    def _owe(self, trial: Trial, trajectory: Trajectory) -> None:
+        """Commit a trial that the controller is still to learn from, when it is mended."""
+        state = self._journal.state()
+        if state is not None:
+            owed = {"tokens": trajectory.tokens, "log_probs": trajectory.log_probs}
+            self._journal.finish(trial, {**state, "owed": {**owed, "reward": trajectory.reward}})
+            self._trials[trial.key] = trial
+            self._observer.trial(trial)
+
+    def _ended(self, result: Result, reward: float | None) -> Trial:
+        """Return the trial of a result."""
+        failed = isinstance(result.outcome, Failure)
+        return replace(
             self._trials[result.job.key],
             state=FAILED if failed else DONE,
             reward=reward,
@@ -219,7 +241,6 @@ class SearchLoop:
             proposals=self._counters.proposals,
             ended=time.time(),
         )
-        self._commit(trial)
 
     def _commit(self, trial: Trial) -> None:
         if trial.id == 1 or trial.id % POLICY_EVERY == 0:

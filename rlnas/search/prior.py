@@ -9,7 +9,7 @@ import numpy as np
 from rlnas.controllers import Scored, uniform
 from rlnas.cost import network_cost
 from rlnas.errors import RunError, SpaceError
-from rlnas.search.folder import RunFolder
+from rlnas.search.folder import RunFolder, find_run
 from rlnas.search.journal import Journal
 from rlnas.spaces import Architecture, Space, space_from_json
 
@@ -34,8 +34,7 @@ def read_prior(source: str, root: Path, space: Space, seed: int) -> list[Scored]
     """
     if source == COST:
         return by_cost(space, seed)
-    path = Path(source).expanduser()
-    folder = RunFolder(path.parent, path.name) if path.name != source else RunFolder(root, source)
+    folder = find_run(root, source)
     with closing(folder.open()) as journal:
         _check_grammar(journal, folder, space)
         found = _legal(journal, space)

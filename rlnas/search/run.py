@@ -1,10 +1,8 @@
 """`Search`: a whole run from data to exported model, new or resumed."""
 
 import re
-import signal
-import threading
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, closing, contextmanager, suppress
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack, closing, suppress
 from copy import copy
 from dataclasses import replace
 from pathlib import Path
@@ -19,7 +17,7 @@ from rlnas.config import (
     make_config,
 )
 from rlnas.controllers import Scored, check_controller_class, make_controller
-from rlnas.errors import ConfigError, InterruptedRunError, RlnasError, RunError
+from rlnas.errors import ConfigError, ControllerError, InterruptedRunError, RlnasError, RunError
 from rlnas.evaluation import InlineExecutor
 from rlnas.evaluation.training import UserFunction
 from rlnas.search.changes import (
@@ -49,6 +47,7 @@ from rlnas.search.setup import (
     model_fingerprint,
     versions,
 )
+from rlnas.search.stopping import stopping_by_signal
 from rlnas.spaces import Space, fingerprint
 
 
@@ -202,22 +201,30 @@ class Search:
 
     def _go(self, folder: RunFolder, journal: Journal) -> None:
         try:
-            with _stopping_by_signal(), ExitStack() as stack:
+            with stopping_by_signal(), ExitStack() as stack:
                 recorder: Recorder | None = None
                 if journal.meta()["status"] == SEARCHING:
                     recorder = self._search(folder, journal, stack)
                 if journal.meta()["status"] == RETRAINING:
                     self._retrain(folder, journal, stack, recorder)
         except KeyboardInterrupt:
-            with suppress(RlnasError):  # on a full disk it counts as a death
-                journal.log_stop()
-            asked = self._started_by or folder
-            line = asked.resume_line(python=bool(self._own))
+            line = self._stopped(folder, journal)
             raise InterruptedRunError(
                 f"stopped, everything is saved; continue with: {line}"
             ) from None
+        except ControllerError as error:
+            line = self._stopped(folder, journal)
+            raise ControllerError(
+                f"{error}; what was trained is saved, continue with: {line}"
+            ) from error
         finally:
             self._progress.close()
+
+    def _stopped(self, folder: RunFolder, journal: Journal) -> str:
+        """Say in the journal that a stop was no death; return the command that goes on."""
+        with suppress(RlnasError):  # on a full disk it counts as a death
+            journal.log_stop()
+        return (self._started_by or folder).resume_line(python=bool(self._own))
 
     def _search(self, folder: RunFolder, journal: Journal, stack: ExitStack) -> Recorder:
         self._progress.note(f"run {folder.name} in {folder.path}")
@@ -345,20 +352,3 @@ def _make_setup(
         function=function,
         baseline=load_baseline(config.baseline if baseline is None else baseline, data),
     )
-
-
-@contextmanager
-def _stopping_by_signal() -> Iterator[None]:
-    """Let SIGTERM stop a run as Ctrl-C does."""
-
-    def stop(signum: int, frame: Any) -> None:
-        raise KeyboardInterrupt
-
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = signal.signal(signal.SIGTERM, stop)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from rlnas.errors import RunError
+from rlnas.errors import ControllerError, RunError, first_line
 
 _ARRAY = "__array__"
 
@@ -16,9 +16,18 @@ def pack(state: dict[str, Any]) -> bytes:
 
     Args:
         state: Dictionaries with text keys, lists, numbers, texts, None and arrays.
+
+    Raises:
+        ControllerError: It holds something else, which only a user's controller can put there.
     """
     arrays: list[np.ndarray[Any, Any]] = []
-    text = json.dumps(_without_arrays(state, arrays))
+    try:
+        text = json.dumps(_without_arrays(state, arrays))
+    except (TypeError, ValueError, RecursionError) as error:
+        raise ControllerError(
+            f"state() of the controller cannot be saved: {first_line(error)}; expected dicts, "
+            "lists, numbers, text, None and NumPy arrays of them; mend the class"
+        ) from error
     buffer = io.BytesIO()
     np.savez(buffer, *arrays, json=np.frombuffer(text.encode(), dtype=np.uint8))
     return buffer.getvalue()
@@ -46,6 +55,8 @@ def unpack(blob: bytes) -> dict[str, Any]:
 
 def _without_arrays(value: Any, arrays: list[np.ndarray[Any, Any]]) -> Any:
     if isinstance(value, np.ndarray):
+        if value.dtype.hasobject:
+            raise TypeError("an array of Python objects")
         arrays.append(value)
         return {_ARRAY: len(arrays) - 1}
     if isinstance(value, np.generic):

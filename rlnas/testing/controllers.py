@@ -232,6 +232,10 @@ def _check_foreign_state(controller: Controller) -> None:
         controller.load({"origin": "another controller"})
     except RunError:
         return
+    except Exception as error:
+        raise AssertionError(
+            f"load() of a foreign state: expected RunError, got {type(error).__name__}: {error}"
+        ) from error
     raise AssertionError("load() of a foreign state: expected RunError, got no error")
 
 

@@ -4,8 +4,10 @@ import hashlib
 import json
 import multiprocessing
 import os
-from collections.abc import Callable, Iterator, Sequence
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -14,12 +16,13 @@ from typing import Any
 import numpy as np
 
 from rlnas.controllers import make_controller
-from rlnas.errors import RunError, StorageError
+from rlnas.errors import InterruptedRunError, RunError, StorageError
 from rlnas.evaluation import Table, TableFormat, read_table
 from rlnas.search.benchmark.contestant import Contestant
 from rlnas.search.benchmark.play import Played, play
 from rlnas.search.benchmark.report import markdown, plot
 from rlnas.search.benchmark.standings import BUDGETS, Floats, standings
+from rlnas.search.stopping import stopping_by_signal
 
 _ENVIRONMENT = {
     "OMP_NUM_THREADS": "1",
@@ -43,11 +46,13 @@ class Task:
         contestant: Who searches.
         seed: With which seed.
         trials: How many networks it may try.
+        budgets: Trials at which regret is told.
     """
 
     contestant: Contestant
     seed: int
     trials: int
+    budgets: tuple[int, ...]
 
     @property
     def name(self) -> tuple[str, int, int]:
@@ -65,6 +70,12 @@ class Benchmark:
         trials: Different networks each search may try.
         seeds: How many searches each does, with seeds from 0.
         folder: Where results are kept; what is there already is not done again.
+
+    Attributes:
+        table: What was read.
+        trials: Networks that each search tries: not more than the table has.
+        passed_over: Lines of earlier results that were damaged, or of a controller with the same
+            name but other settings or code.
 
     Raises:
         DataError: The table is missing or damaged.
@@ -87,6 +98,7 @@ class Benchmark:
         self._contestants, self._seeds = list(contestants), seeds
         self.trials = min(trials, self.table.space.size)
         self._folder = folder
+        self._marks = {each.words: each.fingerprint for each in self._contestants}
         self._done = self._opened()
 
     @property
@@ -97,7 +109,7 @@ class Benchmark:
     def tasks(self) -> list[Task]:
         """Return what is still to be done, the smallest seeds first."""
         every = [
-            Task(contestant, seed, trials)
+            Task(contestant, seed, trials, self.budgets)
             for seed in range(self._seeds)
             for contestant in self._contestants
             for trials in (self.budgets if contestant.per_budget else (self.trials,))
@@ -113,19 +125,35 @@ class Benchmark:
 
         Returns:
             As `figures`.
+
+        Raises:
+            InterruptedRunError: Ctrl-C or SIGTERM; what has ended is kept.
+            RunError: A process died.
+            StorageError: The disk refused.
         """
         tasks = self.tasks()
         count = len(tasks) + len(self._done)
         ended(len(self._done), count)
-        if tasks:
-            with _workers(workers, self._path, self._columns) as pool:
-                running = {pool.submit(_search, task): task for task in tasks}
-                for future in as_completed(running):
-                    self._keep(running[future], future)
-                    ended(len(self._done), count)
+        try:
+            with stopping_by_signal():
+                self._do(tasks, workers, lambda: ended(len(self._done), count))
+        except KeyboardInterrupt:
+            raise InterruptedRunError(
+                f"stopped; {len(self._done)} of {count} searches are kept in {self._folder}, the "
+                "same command goes on there"
+            ) from None
         found = self.figures()
         self._write(found)
         return found
+
+    def _do(self, tasks: Sequence[Task], workers: int, ended: Callable[[], None]) -> None:
+        if not tasks:
+            return
+        with _workers(workers, self._path, self._columns) as pool:
+            running = {pool.submit(_search, task): task for task in tasks}
+            for future in as_completed(running):
+                self._keep(running[future], future)
+                ended()
 
     def figures(self) -> dict[str, Any]:
         """Return the figures of all searches.
@@ -135,7 +163,7 @@ class Benchmark:
             ``controllers`` what `standings` returns.
         """
         regrets: dict[str, Floats] = {}
-        optimum_at, cost = {}, {}
+        optimum_at, tried, cost = {}, {}, {}
         for contestant in self._contestants:
             for words, believed in ((contestant.words, False), (contestant.words + BELIEVED, True)):
                 rows = [self._reports(contestant, seed, believed) for seed in range(self._seeds)]
@@ -144,6 +172,7 @@ class Benchmark:
                 played = [self._last(contestant, seed) for seed in range(self._seeds)]
                 regrets[words] = self.table.best_report - np.array(rows, dtype=np.float64)
                 optimum_at[words] = [each.optimum_at or np.inf for each in played]
+                tried[words] = [each.trials for each in played]
                 cost[words] = 1e3 * float(
                     np.mean([each.seconds / max(each.trials, 1) for each in played])
                 )
@@ -156,6 +185,7 @@ class Benchmark:
                 regrets,
                 self.table.best_report,
                 optimum_at,
+                tried,
                 cost,
                 self.budgets,
                 [contestant.words for contestant in self._contestants],
@@ -220,13 +250,24 @@ class Benchmark:
                 self._append("\n")
         except (OSError, ValueError) as error:
             raise StorageError(f"{self._folder} cannot be used: {error}") from error
-        return dict(_results(text.splitlines()))
+        lines = text.splitlines()
+        kept = dict(_results(lines, self._marks))
+        self.passed_over = len(lines) - len(kept)
+        return kept
 
     def _keep(self, task: Task, future: "Future[Played]") -> None:
-        played = future.result()
+        try:
+            played = future.result()
+        except BrokenProcessPool as error:
+            raise RunError(
+                f"a process of the benchmark died, probably for lack of memory; {len(self._done)} "
+                f"searches are kept in {self._folder}: give the same command again, with fewer "
+                "--workers"
+            ) from error
         self._done[task.name] = played
         words, seed, trials = task.name
-        line = {"controller": words, "seed": seed, "trials": trials, "played": asdict(played)}
+        line = {"controller": words, "of": self._marks[words], "seed": seed, "trials": trials}
+        line["played"] = asdict(played)
         self._written(lambda: self._append(json.dumps(line) + "\n"))
 
     def _append(self, line: str) -> None:
@@ -254,20 +295,27 @@ class Benchmark:
             ) from error
 
 
-def _results(lines: Sequence[str]) -> Iterator[tuple[tuple[str, int, int], Played]]:
-    """Read results; a line that was not written to its end is left out."""
+def _results(
+    lines: Sequence[str], marks: Mapping[str, str]
+) -> Iterator[tuple[tuple[str, int, int], Played]]:
+    """Read results; those that are damaged, or of other settings or code, are left out."""
     for line in lines:
         try:
             record = json.loads(line)
+            if record["of"] != marks.get(record["controller"], record["of"]):
+                continue
             played = record["played"]
+            picks = tuple((int(place), float(report)) for place, report in played["picks"])
+            if not picks:
+                raise ValueError("no picks")
             yield (
                 (record["controller"], record["seed"], record["trials"]),
                 Played(
-                    played["trials"],
-                    tuple((place, report) for place, report in played["picks"]),
-                    {int(trial): report for trial, report in played["believed"].items()},
+                    int(played["trials"]),
+                    picks,
+                    {int(trial): float(report) for trial, report in played["believed"].items()},
                     played["optimum_at"],
-                    played["seconds"],
+                    float(played["seconds"]),
                 ),
             )
         except (ValueError, KeyError, TypeError):
@@ -302,7 +350,16 @@ _table: Table | None = None
 
 def _start(path: Path, columns: TableFormat) -> None:
     global _table
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     _table = read_table(path, columns)
+
+
+def _end_with_parent() -> None:
+    """End this process when the benchmark is killed, which cannot tell it."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
 
 
 def _search(task: Task) -> Played:
@@ -314,4 +371,4 @@ def _search(task: Task) -> Played:
 
         prepare(1)
     controller = make_controller(_table.space, contestant.config, task.seed, trials=task.trials)
-    return play(_table, controller, task.trials, BUDGETS)
+    return play(_table, controller, task.trials, task.budgets)

@@ -1,10 +1,20 @@
 """Who takes part in a benchmark: a controller and its settings, written in a few words."""
 
+import hashlib
+import sys
 from dataclasses import dataclass
+from pathlib import Path
 
+from rlnas._version import __version__
 from rlnas.config import ControllerConfig, make_config
 from rlnas.controllers import check_controller_class, has_network, plans_by_budget
 from rlnas.errors import ConfigError
+
+_ELSEWHERE = {
+    "name": "the controller's name in front of the first plus sign",
+    "warm_start": "no prior on a table (benchmarks/prior.py measures them)",
+}
+"""Fields of a controller that are no setting of a contestant, and what is expected instead."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,6 +28,15 @@ class Contestant:
 
     words: str
     config: ControllerConfig
+
+    @property
+    def fingerprint(self) -> str:
+        """Twelve hexadecimal digits that differ with settings, version and code of a guest."""
+        parts = [__version__.encode(), self.config.model_dump_json().encode()]
+        if ":" in self.config.name:
+            source = sys.modules[self.config.name.partition(":")[0]].__file__
+            parts.append(b"" if source is None else Path(source).read_bytes())
+        return hashlib.sha256(b"\n".join(parts)).hexdigest()[:12]
 
     @property
     def per_budget(self) -> bool:
@@ -48,6 +67,9 @@ class Contestant:
                     f"controller {words}: expected field=value behind a plus sign, got "
                     f"{setting!r}; write it like evolution+population=50"
                 )
+            if field in values or field in _ELSEWHERE:
+                expected = _ELSEWHERE.get(field, "each setting once")
+                raise ConfigError(f"controller {words}: expected {expected}, got {setting!r} too")
             values[field] = value
         config = make_config({"controller": values}).controller
         check_controller_class(config)

@@ -52,7 +52,7 @@ def play(table: Table, controller: Controller, trials: int, at: tuple[int, ...])
     known: set[str] = set()
     picks: list[tuple[int, float]] = []
     believed: dict[int, float] = {}
-    best, optimum_at, repeats = float("-inf"), None, 0
+    best, optimum, optimum_at, repeats = float("-inf"), table.best_reward, None, 0
     began = time.process_time()
     while len(known) < min(trials, space.size) and repeats < PATIENCE:
         tokens, log_probs = propose(controller, space)
@@ -67,7 +67,7 @@ def play(table: Table, controller: Controller, trials: int, at: tuple[int, ...])
         if row.reward > best:
             best = row.reward
             picks.append((len(known), row.report))
-        if optimum_at is None and row.reward >= table.best_reward:
+        if optimum_at is None and row.reward >= optimum:
             optimum_at = len(known)
         if len(known) in at and (tokens_believed := _believed(controller)) is not None:
             believed[len(known)] = table.rows[space.key(space.architecture(tokens_believed))].report

@@ -29,6 +29,12 @@ def markdown(found: Mapping[str, Any]) -> str:
     for name, figures in controllers.items():
         cells = [_regret(figures["at"][budget]) for budget in budgets]
         text += _row([name, *cells, *_other(figures)])
+    for name, figures in controllers.items():
+        if figures["fewest_trials"] < found["trials"]:
+            text += (
+                f"\n{name} ended early: it proposed nothing new any more, in one search after "
+                f"{figures['fewest_trials']} networks.\n"
+            )
     compared = [(name, each) for name, each in controllers.items() if each["against"]]
     if compared:
         text += "\nPaired differences of regret (below 0: the first is better).\n\n"
@@ -72,7 +78,7 @@ def plot(curves: Mapping[str, Floats], found: Mapping[str, Any], path: Path) -> 
     figure.savefig(path)
 
 
-_OTHERS = ("reached the optimum", "median trials to it", "ms a trial")
+_OTHERS = ("reached the best reward", "median trials to it", "ms a trial")
 
 
 def _row(cells: list[str]) -> str:

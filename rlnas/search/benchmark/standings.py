@@ -17,6 +17,7 @@ def standings(
     regrets: Mapping[str, Floats],
     best_report: float,
     optimum_at: Mapping[str, Sequence[float]],
+    tried: Mapping[str, Sequence[int]],
     ms_per_trial: Mapping[str, float],
     budgets: Sequence[int],
     opponents: Sequence[str],
@@ -27,6 +28,7 @@ def standings(
         regrets: float64[seeds, budgets] by controller; row i of all has the same seed.
         best_report: What no regret means.
         optimum_at: Trial of the optimum by controller, infinite where it was not found.
+        tried: Networks that each search tried, by controller.
         ms_per_trial: By controller.
         budgets: Trials of the columns.
         opponents: Names among which the best other is looked for.
@@ -34,7 +36,8 @@ def standings(
     Returns:
         By controller: ``at`` by budget with ``regret_mean``, ``regret_stderr`` and
         ``report_mean``, ``optimum_share``, ``median_trials_to_optimum`` (None where fewer than
-        half found it), ``ms_per_trial``, and ``against`` with paired comparisons.
+        half found it), ``fewest_trials`` (of the search that ended first),
+        ``ms_per_trial``, and ``against`` with paired comparisons.
     """
     return {
         name: {
@@ -48,6 +51,7 @@ def standings(
             },
             "optimum_share": float(np.mean(np.isfinite(optimum_at[name]))),
             "median_trials_to_optimum": _finite(float(np.median(optimum_at[name]))),
+            "fewest_trials": int(min(tried[name])),
             "ms_per_trial": ms_per_trial[name],
             "against": {
                 other: compared(matrix, regrets[other], budgets)
