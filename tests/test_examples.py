@@ -59,6 +59,12 @@ def test_agent_on_a_table_gets_better(printed):
     assert float(highest) - float(found) < 0.02
 
 
+def test_own_controller_keeps_the_contract_and_beats_random(printed):
+    contract, ours, random = printed("own_controller")
+    assert contract == "the contract holds"
+    assert float(ours.rpartition(" ")[2]) > float(random.rpartition(" ")[2]) + 0.05
+
+
 def test_maskable_ppo_gets_better_than_uniform(printed):
     pytest.importorskip("sb3_contrib", reason="sb3-contrib brings PyTorch: rlnas[examples]")
     _, uniform, trained = printed("maskable_ppo")
