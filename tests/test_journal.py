@@ -6,7 +6,7 @@ import pytest
 from stored import META
 
 from rlnas.config import make_config, read_config
-from rlnas.errors import RunError, StorageError
+from rlnas.errors import ControllerError, RunError, StorageError
 from rlnas.objectives import Failure, Metrics
 from rlnas.search.folder import RunFolder, free_name, run_folders
 from rlnas.search.journal import BRIEF, DONE, FAILED, LONG, Contender, Journal, Trial
@@ -75,7 +75,7 @@ def test_result_is_committed_together_with_the_new_state(folder, journal):
 
 def test_failed_commit_leaves_trial_and_state_as_they_were(journal):
     journal.propose(TRIAL, {"n": 1})
-    with pytest.raises(RunError):
+    with pytest.raises(ControllerError, match="cannot be saved"):
         journal.finish(replace(TRIAL, state=DONE, reward=0.5), {"n": object()})
     assert journal.trials()[0].state == "running"
     assert journal.state() == {"n": 1}
