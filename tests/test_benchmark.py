@@ -264,9 +264,11 @@ def test_results_of_other_code_are_not_used(path, tmp_path, own, capsys):
     words += ["--seeds", "1", "--to", str(tmp_path / "out"), "--controllers"]
     assert main([*words, own("edited")]) == 0
     assert main([*words, own("edited")]) == 0
-    assert "not used" not in capsys.readouterr().err
+    assert "done anew" not in capsys.readouterr().err
     assert main([*words, own("edited", "mask = mask[:, ::-1]")]) == 0
-    assert "1 earlier results" in capsys.readouterr().err
+    assert "1 earlier searches" in capsys.readouterr().err
+    assert main([*words, own("edited", "mask = mask[:, ::-1]")]) == 0
+    assert "done anew" not in capsys.readouterr().err
     results = (tmp_path / "out" / "results.jsonl").read_text().splitlines()
     assert len({json.loads(line)["of"] for line in results}) == 2
 

@@ -110,10 +110,10 @@ def benchmark(
             f"the table has {comparison.trials} networks: each search ends there, not at {trials}",
             err=True,
         )
-    if comparison.passed_over:
+    if comparison.outdated:
         click.echo(
-            f"{comparison.passed_over} earlier results in {place} are not used: they are damaged "
-            "or of other settings or code; their searches are done anew",
+            f"{comparison.outdated} earlier searches in {place} were done with other settings or "
+            "code of their controller; they are done anew",
             err=True,
         )
     with output.counted("searches") as ended:

@@ -31,13 +31,10 @@ import numpy as np
 
 from rlnas.cost import (
     LAYER_TYPES,
-    Conv,
     Cost,
     Flatten,
     GlobalPool,
     Layer,
-    MaxPool,
-    SeparableConv,
     Shape,
     head_cost,
     layer_cost,
@@ -47,15 +44,11 @@ from rlnas.errors import SpaceError
 from rlnas.spaces.base import Architecture, Decision, Mask, check_tokens
 from rlnas.spaces.canonical import canonical_layers, canonical_text
 from rlnas.spaces.choices import checked_choices, whole_number
+from rlnas.spaces.plain import plain_network
+from rlnas.spaces.rules import IMAGE_ENDS, fits_shape, may_follow, may_step, widest
 
 STOP = "stop"
 
-_CONVOLUTIONS = ("conv", "sepconv")
-_WITH_FILTERS = (Conv, SeparableConv)
-_POOLINGS = ("maxpool", "avgpool")
-_DROPPED_BEHIND = (*_POOLINGS, "flatten", "globalpool", "dense")
-_IMAGE_ENDS = ("flatten", "globalpool")
-_IMAGE_ONLY = (*_CONVOLUTIONS, *_POOLINGS, *_IMAGE_ENDS)
 _TYPE = "layer"
 _FIELDS = {
     *("input_shape", "classes", "max_layers", "min_layers"),
@@ -66,13 +59,10 @@ _FEWEST = 4
 """Layers before the head at least, where nothing is said (chosen)."""
 _SMALL = 64
 """Pixels of the longer side up to which the first convolution does not stride (chosen)."""
-_POOLED_BEHIND = 4
-"""Convolutions a global pooling needs: before, a pixel sees too little of the image (chosen)."""
-_MOST_DENSE = 2
-"""Dense layers before the head, as many as VGG has (Simonyan & Zisserman 2015)."""
 _MOST_FLAT = 1_000_000
 """Parameters up to which the reference child is flattened, as many as `max_params` is (chosen)."""
 _STRIDE = 50
+"""Tokens after which a prefix is read ahead, far below the depth of recursion Python allows."""
 _INTEGERS = {int}
 
 
@@ -151,7 +141,7 @@ class ImageSpace:
         self._state = lru_cache(maxsize=4096)(self._compute_state)
         self._decision = lru_cache(maxsize=4096)(self._compute_decision)
         self._mask = lru_cache(maxsize=4096)(self._compute_mask)
-        self._ended = lru_cache(maxsize=16384)(self._compute_ended)
+        self._closing_cost = lru_cache(maxsize=16384)(self._compute_closing_cost)
         self._architecture = lru_cache(maxsize=4096)(self._compute_architecture)
         if not self._mask(()).any():
             raise SpaceError(
@@ -338,11 +328,11 @@ class ImageSpace:
 
     def _may_begin(self, kind: str, state: _State) -> bool:
         """Tell whether a layer of this type may come next."""
-        if len(state.layers) == self.max_layers or not _may_follow(kind, state.layers):
+        if len(state.layers) == self.max_layers or not may_follow(kind, state.layers):
             return False
-        if kind in _IMAGE_ENDS and not self._halved_twice(state.shape):
+        if kind in IMAGE_ENDS and not self._halved_twice(state.shape):
             return False
-        return _fits_shape(kind, state.shape) and self._completable(kind, (), state)
+        return fits_shape(kind, state.shape) and self._completable(kind, (), state)
 
     def _allowed(self, kind: str, choices: Sequence[Any], state: _State) -> list[bool]:
         """Tell which choices the next decision within a layer of this type has."""
@@ -379,14 +369,14 @@ class ImageSpace:
 
     def _fits(self, kind: str, chosen: tuple[Any, ...], state: _State) -> bool:
         """Tell whether a layer keeps the caps if the network ends behind it."""
-        added, body = self._ended(kind, chosen, state.shape), state.cost
+        added, body = self._closing_cost(kind, chosen, state.shape), state.cost
         return (
             body.params + added.params <= self.max_params
             and body.flops + added.flops <= self.max_flops
             and body.activations + added.activations <= self.max_activations
         )
 
-    def _compute_ended(self, kind: str, chosen: tuple[Any, ...], shape: Shape) -> Cost:
+    def _compute_closing_cost(self, kind: str, chosen: tuple[Any, ...], shape: Shape) -> Cost:
         """Return what a layer costs together with the head behind it."""
         behind, cost = layer_cost(LAYER_TYPES[kind](*chosen), shape)
         return cost + head_cost(behind, self.classes)
@@ -396,18 +386,18 @@ class ImageSpace:
         choices = self._by_name[f"{kind}.{field}"].choices
         match field:
             case "filters":
-                return tuple(each for each in choices if each >= _widest(state.layers))
+                return tuple(each for each in choices if each >= widest(state.layers))
             case "stride":
                 small = not state.layers and max(self.input_shape[:2]) <= _SMALL
                 worthwhile = (min(choices),) if small else choices
-                return tuple(each for each in worthwhile if _may_step(each, state.shape))
+                return tuple(each for each in worthwhile if may_step(each, state.shape))
             case "units":
                 return tuple(each for each in choices if each <= state.shape[0])
             case _:
                 return choices
 
     def _reference_layers(self) -> tuple[Layer, ...]:
-        body = _plain_network(self.input_shape, self.choices)
+        body = plain_network(self.input_shape, self.choices)
         shape: Shape = self.input_shape
         for layer in body:
             shape, _ = layer_cost(layer, shape)
@@ -443,40 +433,6 @@ def _fewest_layers(asked: int | None, most: int) -> int:
     return fewest
 
 
-def _may_follow(kind: str, layers: tuple[Layer, ...]) -> bool:
-    """Tell whether a type of layer is worth writing behind these layers."""
-    if not layers:
-        return kind == "conv"
-    if kind in _POOLINGS:
-        return [each.kind for each in layers if each.kind != "dropout"][-1] not in _POOLINGS
-    if kind == "dropout":
-        last = [each.kind for each in layers if each.kind not in _IMAGE_ENDS][-1]
-        return layers[-1].kind in _DROPPED_BEHIND and last != "dropout"
-    if kind == "globalpool":
-        return sum(layer.kind in _CONVOLUTIONS for layer in layers) >= _POOLED_BEHIND
-    return kind != "dense" or sum(layer.kind == "dense" for layer in layers) < _MOST_DENSE
-
-
-def _widest(layers: tuple[Layer, ...]) -> int:
-    """Return the filters of the last convolution, which are the most so far, or 0."""
-    widths = (layer.filters for layer in reversed(layers) if isinstance(layer, _WITH_FILTERS))
-    return next(widths, 0)
-
-
-def _fits_shape(kind: str, shape: Shape) -> bool:
-    """Tell whether the type makes sense on this shape: nothing collapses, nothing is empty."""
-    if kind == "dense":
-        return len(shape) == 1
-    if kind in _IMAGE_ONLY and len(shape) != 3:
-        return False
-    return kind not in _POOLINGS or _may_step(2, shape)
-
-
-def _may_step(stride: int, shape: Shape) -> bool:
-    """Tell whether at least two pixels of each side are left behind a stride or a pooling."""
-    return stride == 1 or min(shape[:2]) > stride
-
-
 def _plain(tokens: Sequence[int]) -> tuple[int, ...]:
     if type(tokens) in (tuple, list) and set(map(type, tokens)) <= _INTEGERS:
         return tuple(tokens)  # quick, for what comes by the thousand
@@ -492,28 +448,3 @@ def _plain_shape(shape: Sequence[int]) -> tuple[int, int, int]:
         raise SpaceError(f"an image needs the shape (height, width, channels), got {shape!r}")
     height, width, channels = (whole_number("a size of the input shape", size) for size in sizes)
     return height, width, channels
-
-
-def _plain_network(shape: Shape, choices: Mapping[str, tuple[Any, ...]]) -> tuple[Layer, ...]:
-    def nearest(decision: str, wanted: int) -> Any:
-        return min(choices[decision], key=lambda choice: abs(choice - wanted))
-
-    def preferred(decision: str, wanted: Any) -> Any:
-        return wanted if wanted in choices[decision] else choices[decision][0]
-
-    layers: list[Layer] = []
-    smaller = min(shape[:2])
-    for number, filters in enumerate((32, 64, 128)):
-        convolution = Conv(
-            filters=nearest("conv.filters", filters),
-            kernel=nearest("conv.kernel", 3),
-            stride=nearest("conv.stride", 1),
-            activation=preferred("conv.activation", "relu"),
-            batch_norm=preferred("conv.batch_norm", True),
-        )
-        layers.append(convolution)
-        smaller = ceil(smaller / convolution.stride)
-        if number < 2 and smaller > 2:
-            layers.append(MaxPool(nearest("maxpool.size", 2)))
-            smaller = ceil(smaller / 2)
-    return tuple(layers)

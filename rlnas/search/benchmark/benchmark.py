@@ -5,7 +5,7 @@ import json
 import multiprocessing
 import os
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
@@ -74,8 +74,8 @@ class Benchmark:
     Attributes:
         table: What was read.
         trials: Networks that each search tries: not more than the table has.
-        passed_over: Lines of earlier results that were damaged, or of a controller with the same
-            name but other settings or code.
+        outdated: Earlier searches of a controller with the same name but other settings or code;
+            they are done anew.
 
     Raises:
         DataError: The table is missing or damaged.
@@ -136,7 +136,7 @@ class Benchmark:
         ended(len(self._done), count)
         try:
             with stopping_by_signal():
-                self._do(tasks, workers, lambda: ended(len(self._done), count))
+                self._search_all(tasks, workers, lambda: ended(len(self._done), count))
         except KeyboardInterrupt:
             raise InterruptedRunError(
                 f"stopped; {len(self._done)} of {count} searches are kept in {self._folder}, the "
@@ -146,7 +146,7 @@ class Benchmark:
         self._write(found)
         return found
 
-    def _do(self, tasks: Sequence[Task], workers: int, ended: Callable[[], None]) -> None:
+    def _search_all(self, tasks: Sequence[Task], workers: int, ended: Callable[[], None]) -> None:
         if not tasks:
             return
         with _workers(workers, self._path, self._columns) as pool:
@@ -250,9 +250,14 @@ class Benchmark:
                 self._append("\n")
         except (OSError, ValueError) as error:
             raise StorageError(f"{self._folder} cannot be used: {error}") from error
-        lines = text.splitlines()
-        kept = dict(_results(lines, self._marks))
-        self.passed_over = len(lines) - len(kept)
+        kept: dict[tuple[str, int, int], Played] = {}
+        others = set()
+        for name, made_by, played in _results(text.splitlines()):
+            if made_by == self._marks.get(name[0], made_by):
+                kept[name] = played
+            else:
+                others.add(name)
+        self.outdated = len(others - kept.keys())
         return kept
 
     def _keep(self, task: Task, future: "Future[Played]") -> None:
@@ -295,21 +300,18 @@ class Benchmark:
             ) from error
 
 
-def _results(
-    lines: Sequence[str], marks: Mapping[str, str]
-) -> Iterator[tuple[tuple[str, int, int], Played]]:
-    """Read results; those that are damaged, or of other settings or code, are left out."""
+def _results(lines: Sequence[str]) -> Iterator[tuple[tuple[str, int, int], str | None, Played]]:
+    """Read names, marks and results; what is damaged, or not written to its end, is left out."""
     for line in lines:
         try:
             record = json.loads(line)
-            if record["of"] != marks.get(record["controller"], record["of"]):
-                continue
             played = record["played"]
             picks = tuple((int(place), float(report)) for place, report in played["picks"])
             if not picks:
                 raise ValueError("no picks")
             yield (
                 (record["controller"], record["seed"], record["trials"]),
+                record.get("of"),
                 Played(
                     int(played["trials"]),
                     picks,
