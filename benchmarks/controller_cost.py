@@ -1,14 +1,18 @@
 """What a controller costs a trial, by the length of its history: proposing, learning, saving.
 
 No child is trained. Times are those of one processor core. On NAS-Bench-201 the rewards are
-the table's; in the space of image chains a network earns the logarithm of its FLOPs.
+the table's; in the space of image chains a network earns the logarithm of its FLOPs. Behind each
+time stands what a plain loop of a million additions took meanwhile, for the speed of a shared
+machine changes from minute to minute.
 
     python benchmarks/controller_cost.py --tables FOLDER
 """
 
 import os
 import time
-from collections.abc import Callable
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 for threads in ("OMP_NUM", "OPENBLAS_NUM", "TF_NUM_INTRAOP", "TF_NUM_INTEROP"):
     os.environ[f"{threads}_THREADS"] = "1"  # before NumPy and TensorFlow start
@@ -27,11 +31,35 @@ from rlnas.search.state import pack  # noqa: E402
 from rlnas.spaces import Architecture, ImageSpace, Space  # noqa: E402
 
 LENGTHS, WARM_UP, TRIALS = (100, 1000, 10_000), 20, 100
+ADDITIONS, PIECES = 1_000_000, 20
 Reward = Callable[[Architecture], float]
 
 
-def cost(space: Space, reward: Reward, length: int, surrogate: str) -> tuple[float, float, int]:
-    """Return milliseconds a trial without and with saving, and the size of the state in bytes."""
+class Clock:
+    """Milliseconds of one core, for a name each."""
+
+    def __init__(self) -> None:
+        """Begin with nothing."""
+        self.spent: dict[str, float] = defaultdict(float)
+
+    @contextmanager
+    def measure(self, name: str) -> Iterator[None]:
+        """Add what is done meanwhile."""
+        began = time.process_time()
+        yield
+        self.spent[name] += 1000 * (time.process_time() - began)
+
+
+def loop(additions: int) -> int:
+    """Add, as a measure of the machine."""
+    total = 0
+    for number in range(additions):
+        total += number
+    return total
+
+
+def cost(space: Space, reward: Reward, length: int, surrogate: str) -> tuple[Clock, int]:
+    """Return what a hundred trials and the loop took, and the size of the state in bytes."""
     controller = make_controller(space, ControllerConfig(name="ppo", surrogate=surrogate), 0)
     rng, known = np.random.default_rng(0), set()
     while len(known) < length:
@@ -41,21 +69,21 @@ def cost(space: Space, reward: Reward, length: int, surrogate: str) -> tuple[flo
             log_probs = (-1.0,) * len(tokens)
             earned = reward(space.architecture(tokens))
             controller.learn([Trajectory(tokens, log_probs, earned, False)])
-    controlling, saving, size = 0.0, 0.0, 0
+    clock, size = Clock(), 0
     for trial in range(-WARM_UP, TRIALS):
         if trial == 0:
-            controlling, saving = 0.0, 0.0
-        began = time.process_time()
-        tokens, log_probs = propose(controller, space)
-        controlling += time.process_time() - began
+            clock = Clock()
+        with clock.measure("controlling"):
+            tokens, log_probs = propose(controller, space)
         earned = reward(space.architecture(tokens))
-        began = time.process_time()
-        controller.learn([Trajectory(tokens, log_probs, earned, False)])
-        controlling += time.process_time() - began
-        began = time.process_time()
-        size = len(pack(controller.state()))
-        saving += time.process_time() - began
-    return 1000 * controlling / TRIALS, 1000 * (controlling + saving) / TRIALS, size
+        with clock.measure("controlling"):
+            controller.learn([Trajectory(tokens, log_probs, earned, False)])
+        with clock.measure("saving"):
+            size = len(pack(controller.state()))
+        if trial % (TRIALS // PIECES) == 0:
+            with clock.measure("loop"):
+                loop(ADDITIONS // PIECES)
+    return clock, size
 
 
 def main() -> None:
@@ -72,14 +100,18 @@ def main() -> None:
             lambda found: log(network_cost(found.layers, found.input_shape, found.classes).flops),
         ),
     }
-    print("| space | surrogate | history | ms a trial | with its state saved | state, kB |")
-    print("|---|---|---|---|---|---|")
+    print(
+        "| space | surrogate | history | ms a trial | with its state saved | state, kB | loop, ms |"
+    )
+    print("|---|---|---|---|---|---|---|")
     for name, (space, reward) in spaces.items():
         for surrogate in ("gp", "none"):
             for length in LENGTHS:
-                alone, saved, size = cost(space, reward, length, surrogate)
-                row = (name, surrogate, length, f"{alone:.1f}", f"{saved:.1f}", size // 1000)
-                print("| " + " | ".join(map(str, row)) + " |", flush=True)
+                clock, size = cost(space, reward, length, surrogate)
+                alone = clock.spent["controlling"] / TRIALS
+                times = f"{alone:.1f} | {alone + clock.spent['saving'] / TRIALS:.1f}"
+                loops = f"{size // 1000} | {clock.spent['loop']:.0f}"
+                print(f"| {name} | {surrogate} | {length} | {times} | {loops} |", flush=True)
 
 
 if __name__ == "__main__":

@@ -3,8 +3,8 @@
 Comparisons of paired searches, each by `rlnas benchmark`: NAS-Bench-201 by rows, as published
 methods count; NAS-Bench-Macro by networks; the same with one noisy training run as reward and
 the other two as report; dqn, whose schedule is laid over 100 trials; and ppo without a surrogate
-against evolution, for which 200 seeds are few. Each search is kept as it ends: the same command
-goes on where it was stopped.
+against evolution, which 200 seeds do not decide: give those ``--seeds 800``. Each search is kept
+as it ends: the same command goes on where it was stopped.
 
     python benchmarks/tables.py                          200 seeds of each, hours on 2 cores
     python benchmarks/tables.py --seeds 20 --only macro  a first look
@@ -29,13 +29,19 @@ COMPARISONS = {
     "nasbench201": [*NASBENCH201, "--key", "none", "--controllers", EVERYONE],
     "macro": [*MACRO, *CLEAN, "--controllers", EVERYONE],
     "macro-noisy": [*MACRO, "--controllers", f"ppo,ppo+surrogate=none,{EVOLUTION},random"],
-    "no-surrogate": [
+    "no-surrogate-nasbench201": [
         *(*NASBENCH201, "--key", "none", "--controllers", f"ppo+surrogate=none,{EVOLUTION}")
     ],
+    "no-surrogate-macro": [*(*MACRO, *CLEAN, "--controllers", f"ppo+surrogate=none,{EVOLUTION}")],
     "dqn-nasbench201": [*NASBENCH201, "--key", "none", "--controllers", "dqn,random"],
     "dqn-macro": [*MACRO, *CLEAN, "--controllers", "dqn,random"],
 }
-TRIALS = {"dqn-nasbench201": 100, "dqn-macro": 100, "no-surrogate": 192}
+TRIALS = {
+    "dqn-nasbench201": 100,
+    "dqn-macro": 100,
+    "no-surrogate-nasbench201": 192,
+    "no-surrogate-macro": 192,
+}
 
 
 def main() -> None:

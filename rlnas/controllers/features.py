@@ -59,10 +59,12 @@ def distances(first: Features, second: Features) -> tuple[Singles, Singles]:
 def _common(first: Singles, second: Singles) -> Singles:
     """Return how many bits each of the first has in common with each of the second.
 
-    One product of matrices, which is fast; bits that one side has no place for are not common.
+    One product of matrices, which is fast; bits that one side has no place for, or that the
+    second never sets, are not common.
     """
     width = min(first.shape[1], second.shape[1])
-    common: Singles = first[:, :width] @ second[:, :width].T
+    set_once = np.flatnonzero(second[:, :width].any(axis=0))
+    common: Singles = first[:, set_once] @ second[:, set_once].T
     return common
 
 

@@ -67,6 +67,11 @@ Memory = tuple[tuple[Floats, Floats], ...]
 """Output and cell state of each layer, float64[U] each."""
 
 
+_HALVED = np.array([[0.5], [0.5], [1.0], [0.5]])
+_RAISED = np.array([[0.5], [0.5], [0.0], [0.5]])
+"""What makes sigmoids of the hyperbolic tangents of all gates but the candidate."""
+
+
 def no_memory(weights: Weights) -> Memory:
     """Return the memory before the first step."""
     return tuple((np.zeros(len(cell.kernel)),) * 2 for cell in weights.cells)
@@ -87,9 +92,11 @@ def read(weights: Weights, entry: int, memory: Memory) -> tuple[Floats, Memory]:
     for number, (cell, (output, state)) in enumerate(zip(weights.cells, memory, strict=True)):
         if number:
             given = signal @ cell.kernel + cell.bias
-        gates, units = given + output @ cell.recurrent, len(output)
-        opened, kept = _sigmoid(gates[:units]), _sigmoid(gates[units : 2 * units])
-        candidate, shown = np.tanh(gates[2 * units : 3 * units]), _sigmoid(gates[3 * units :])
+        gates = (given + output @ cell.recurrent).reshape(4, -1)
+        gates *= _HALVED
+        np.tanh(gates, out=gates)
+        # sigmoid(x) = (1 + tanh(x / 2)) / 2, which cannot overflow.
+        opened, kept, candidate, shown = gates * _HALVED + _RAISED
         state = kept * state + opened * candidate
         signal = shown * np.tanh(state)
         remembered.append((signal, state))
@@ -98,8 +105,3 @@ def read(weights: Weights, entry: int, memory: Memory) -> tuple[Floats, Memory]:
         most, temperature = weights.squash
         logits = most * np.tanh(logits / temperature)
     return logits, tuple(remembered)
-
-
-def _sigmoid(x: Floats) -> Floats:
-    # By way of tanh, which cannot overflow.
-    return 0.5 * (1.0 + np.tanh(0.5 * x))

@@ -19,7 +19,7 @@ def masked_softmax(logits: npt.NDArray[np.floating], mask: npt.NDArray[np.int8])
         float64[A] that sums to 1, or all zeros if nothing is allowed.
     """
     probabilities = np.zeros(len(mask), dtype=np.float64)
-    allowed = np.flatnonzero(mask)
+    (allowed,) = mask.nonzero()
     if allowed.size:
         kept = logits[allowed].astype(np.float64)
         weights = np.exp(kept - kept.max())
@@ -37,11 +37,11 @@ def draw(probabilities: Floats, rng: np.random.Generator) -> int:
         probabilities: float64[A], sum 1 or 0.
         rng: One uniform number is drawn from it.
     """
-    possible = np.flatnonzero(probabilities)
+    (possible,) = probabilities.nonzero()
     if not possible.size:
         return 0
-    ladder = np.cumsum(probabilities[possible])
-    rung = np.searchsorted(ladder, rng.random() * ladder[-1], side="right")
+    ladder = probabilities[possible].cumsum()
+    rung = ladder.searchsorted(rng.random() * ladder[-1], side="right")
     return int(possible[min(int(rung), possible.size - 1)])
 
 

@@ -61,7 +61,7 @@ def _changed(
 ) -> Tokens:
     """Change one token, drawn among those that have another choice."""
     for place in rng.permutation(len(tokens)).tolist():
-        allowed = np.flatnonzero(space.mask(tokens[:place]))
+        (allowed,) = space.mask(tokens[:place]).nonzero()
         if len(allowed) > 1:
             token = _one(allowed[allowed != tokens[place]], rng)
             return _written(space, (*tokens[:place], token), named[place + 1 :], rng)
@@ -104,7 +104,7 @@ def _name(space: Space, prefix: Sequence[int]) -> str | None:
 
 
 def _drawn(space: Space, prefix: Sequence[int], rng: np.random.Generator) -> int:
-    return _one(np.flatnonzero(space.mask(prefix)), rng)
+    return _one(space.mask(prefix).nonzero()[0], rng)
 
 
 def _one(numbers: Sequence[int] | npt.NDArray[np.int64], rng: np.random.Generator) -> int:

@@ -169,4 +169,4 @@ def observation(tokens: Sequence[int], max_tokens: int) -> npt.NDArray[np.int64]
 
 def prefix_of(observed: npt.NDArray[Any]) -> tuple[int, ...]:
     """Return the prefix that an observation shows; the inverse of `observation`."""
-    return tuple(int(token) - 1 for token in observed[: np.count_nonzero(observed)])
+    return tuple((observed[: np.count_nonzero(observed)] - 1).tolist())

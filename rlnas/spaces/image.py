@@ -21,20 +21,22 @@ Besides shapes and caps, rules keep out what is hardly ever worth a training:
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import fields
 from functools import lru_cache
 from math import ceil
 from operator import index
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from rlnas.cost import (
     LAYER_TYPES,
+    Conv,
     Cost,
     Flatten,
     GlobalPool,
     Layer,
+    SeparableConv,
     Shape,
     head_cost,
     layer_cost,
@@ -45,7 +47,7 @@ from rlnas.spaces.base import Architecture, Decision, Mask, check_tokens
 from rlnas.spaces.canonical import canonical_layers, canonical_text
 from rlnas.spaces.choices import checked_choices, whole_number
 from rlnas.spaces.plain import plain_network
-from rlnas.spaces.rules import IMAGE_ENDS, fits_shape, may_follow, may_step, widest
+from rlnas.spaces.rules import IMAGE_ENDS, fits_shape, may_follow, may_step
 
 STOP = "stop"
 
@@ -66,11 +68,18 @@ _STRIDE = 50
 _INTEGERS = {int}
 
 
-@dataclass(frozen=True, slots=True)
-class _State:
-    """What a prefix has come to; the cost is without a head."""
+class _Ground(NamedTuple):
+    """What the choices of the next layer depend on, whatever they cost."""
 
     shape: Shape
+    widest: int = 0  # filters of the last convolution
+    first: bool = True  # no layer was written
+
+
+class _State(NamedTuple):
+    """What a prefix has come to; the cost is without a head."""
+
+    ground: _Ground
     cost: Cost
     layers: tuple[Layer, ...] = ()
     kind: str | None = None  # type of the layer that is being written
@@ -141,6 +150,8 @@ class ImageSpace:
         self._state = lru_cache(maxsize=4096)(self._compute_state)
         self._decision = lru_cache(maxsize=4096)(self._compute_decision)
         self._mask = lru_cache(maxsize=4096)(self._compute_mask)
+        self._legal = lru_cache(maxsize=4096)(self._compute_legal)
+        self._cheapest = lru_cache(maxsize=4096)(self._compute_cheapest)
         self._closing_cost = lru_cache(maxsize=16384)(self._compute_closing_cost)
         self._architecture = lru_cache(maxsize=4096)(self._compute_architecture)
         if not self._mask(()).any():
@@ -261,7 +272,7 @@ class ImageSpace:
         """Return what there is before the first layer."""
         head = head_cost(self.input_shape, self.classes)
         whole = network_cost((), self.input_shape, self.classes)
-        return _State(self.input_shape, whole - head)
+        return _State(_Ground(self.input_shape), whole - head)
 
     def _compute_state(self, prefix: tuple[int, ...]) -> _State:
         if not prefix:
@@ -278,10 +289,10 @@ class ImageSpace:
         choice = decision.choices[token]
         if before.kind is None:
             if choice == STOP:
-                return replace(before, stopped=True, layers=before.layers + self._head(before))
-            state = replace(before, kind=choice, chosen=())
+                return before._replace(stopped=True, layers=before.layers + self._head(before))
+            state = before._replace(kind=choice, chosen=())
         else:
-            state = replace(before, chosen=(*before.chosen, choice))
+            state = before._replace(chosen=(*before.chosen, choice))
         return self._with_finished_layer(state)
 
     def _with_finished_layer(self, state: _State) -> _State:
@@ -291,7 +302,8 @@ class ImageSpace:
 
     def _head(self, state: _State) -> tuple[Layer, ...]:
         """Return what the stop adds to a network: Flatten where it may be written, or nothing."""
-        image = len(state.shape) == 3 and self._halved_twice(state.shape)
+        shape = state.ground.shape
+        image = len(shape) == 3 and self._halved_twice(shape)
         may = image and self._completable("flatten", (), state)
         return (Flatten(),) if may else ()
 
@@ -322,7 +334,7 @@ class ImageSpace:
         for token, choice in enumerate(decision.choices):
             mask[token] = choice != STOP and self._may_begin(str(choice), state)
         if state.layers:
-            whole = len(state.layers) >= self.min_layers and self._may_end(state.shape)
+            whole = len(state.layers) >= self.min_layers and self._may_end(state.ground.shape)
             mask[decision.choices.index(STOP)] = whole or not mask.any()
         return mask
 
@@ -330,16 +342,18 @@ class ImageSpace:
         """Tell whether a layer of this type may come next."""
         if len(state.layers) == self.max_layers or not may_follow(kind, state.layers):
             return False
-        if kind in IMAGE_ENDS and not self._halved_twice(state.shape):
+        shape = state.ground.shape
+        if kind in IMAGE_ENDS and not self._halved_twice(shape):
             return False
-        return fits_shape(kind, state.shape) and self._completable(kind, (), state)
+        return fits_shape(kind, shape) and self._completable(kind, (), state)
 
     def _allowed(self, kind: str, choices: Sequence[Any], state: _State) -> list[bool]:
         """Tell which choices the next decision within a layer of this type has."""
-        field, *behind = _decided(kind)[len(state.chosen) :]
-        legal, rest = self._legal(kind, field, state), self._cheapest(kind, behind, state)
+        place, ground = len(state.chosen), state.ground
+        rest = self._cheapest(kind, place + 1, ground)
         if rest is None:
             return [False] * len(choices)
+        legal = self._legal(kind, _decided(kind)[place], ground)
         return [
             choice in legal and self._fits(kind, (*state.chosen, choice, *rest), state)
             for choice in choices
@@ -351,16 +365,14 @@ class ImageSpace:
         What is not yet chosen is filled with its cheapest choice: cost grows with each
         decision when the others are held, so if that does not fit nothing does.
         """
-        rest = self._cheapest(kind, _decided(kind)[len(chosen) :], state)
+        rest = self._cheapest(kind, len(chosen), state.ground)
         return rest is not None and self._fits(kind, (*chosen, *rest), state)
 
-    def _cheapest(
-        self, kind: str, undecided: Sequence[str], state: _State
-    ) -> tuple[Any, ...] | None:
-        """Return the cheapest choice of each decision, or None where one has none."""
+    def _compute_cheapest(self, kind: str, place: int, ground: _Ground) -> tuple[Any, ...] | None:
+        """Return the cheapest choices of a layer from a decision on, or None where one has none."""
         options: list[Any] = []
-        for field in undecided:
-            legal = self._legal(kind, field, state)
+        for field in _decided(kind)[place:]:
+            legal = self._legal(kind, field, ground)
             if not legal:
                 return None
             cheapest = legal[0] if field == "activation" else min(legal)
@@ -369,7 +381,7 @@ class ImageSpace:
 
     def _fits(self, kind: str, chosen: tuple[Any, ...], state: _State) -> bool:
         """Tell whether a layer keeps the caps if the network ends behind it."""
-        added, body = self._closing_cost(kind, chosen, state.shape), state.cost
+        added, body = self._closing_cost(kind, chosen, state.ground.shape), state.cost
         return (
             body.params + added.params <= self.max_params
             and body.flops + added.flops <= self.max_flops
@@ -381,18 +393,18 @@ class ImageSpace:
         behind, cost = layer_cost(LAYER_TYPES[kind](*chosen), shape)
         return cost + head_cost(behind, self.classes)
 
-    def _legal(self, kind: str, field: str, state: _State) -> tuple[Any, ...]:
+    def _compute_legal(self, kind: str, field: str, ground: _Ground) -> tuple[Any, ...]:
         """Return the choices that make sense behind these layers, whatever they cost."""
         choices = self._by_name[f"{kind}.{field}"].choices
         match field:
             case "filters":
-                return tuple(each for each in choices if each >= widest(state.layers))
+                return tuple(each for each in choices if each >= ground.widest)
             case "stride":
-                small = not state.layers and max(self.input_shape[:2]) <= _SMALL
+                small = ground.first and max(self.input_shape[:2]) <= _SMALL
                 worthwhile = (min(choices),) if small else choices
-                return tuple(each for each in worthwhile if may_step(each, state.shape))
+                return tuple(each for each in worthwhile if may_step(each, ground.shape))
             case "units":
-                return tuple(each for each in choices if each <= state.shape[0])
+                return tuple(each for each in choices if each <= ground.shape[0])
             case _:
                 return choices
 
@@ -417,8 +429,10 @@ _DECIDED = {
 
 
 def _longer(state: _State, layer: Layer) -> _State:
-    shape, cost = layer_cost(layer, state.shape)
-    return _State(shape, state.cost + cost, (*state.layers, layer))
+    shape, cost = layer_cost(layer, state.ground.shape)
+    wide = layer.filters if isinstance(layer, Conv | SeparableConv) else state.ground.widest
+    ground = _Ground(shape, wide, first=False)
+    return _State(ground, state.cost + cost, (*state.layers, layer))
 
 
 def _fewest_layers(asked: int | None, most: int) -> int:

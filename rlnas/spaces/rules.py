@@ -1,9 +1,8 @@
 """Which layer is worth writing behind which, in chains of image layers; caps are not looked at."""
 
-from rlnas.cost import Conv, Layer, SeparableConv, Shape
+from rlnas.cost import Layer, Shape
 
 _CONVOLUTIONS = ("conv", "sepconv")
-_WITH_FILTERS = (Conv, SeparableConv)
 _POOLINGS = ("maxpool", "avgpool")
 _DROPPED_BEHIND = (*_POOLINGS, "flatten", "globalpool", "dense")
 IMAGE_ENDS = ("flatten", "globalpool")
@@ -26,12 +25,6 @@ def may_follow(kind: str, layers: tuple[Layer, ...]) -> bool:
     if kind == "globalpool":
         return sum(layer.kind in _CONVOLUTIONS for layer in layers) >= _POOLED_BEHIND
     return kind != "dense" or sum(layer.kind == "dense" for layer in layers) < _MOST_DENSE
-
-
-def widest(layers: tuple[Layer, ...]) -> int:
-    """Return the filters of the last convolution, which are the most so far, or 0."""
-    widths = (layer.filters for layer in reversed(layers) if isinstance(layer, _WITH_FILTERS))
-    return next(widths, 0)
 
 
 def fits_shape(kind: str, shape: Shape) -> bool:
