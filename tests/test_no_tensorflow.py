@@ -1,4 +1,4 @@
-"""What only shows or explains must start fast: TensorFlow stays out of its process."""
+"""What only shows or explains must start fast: TensorFlow and SciPy stay out of its process."""
 
 import subprocess
 import sys
@@ -25,7 +25,7 @@ if os.path.exists("/proc/self/maps"):
     with open("/proc/self/maps") as maps:
         mapped = [line for line in maps if "-packages/tensorflow/" in line]
     assert not mapped, f"mapped: {mapped[0]}"
-""".replace("{HEAVY}", "{'tensorflow', 'keras', 'jax', 'torch'}")
+""".replace("{HEAVY}", "{'tensorflow', 'keras', 'jax', 'torch', 'scipy'}")
 
 
 def run(code, root):

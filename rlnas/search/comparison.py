@@ -9,11 +9,11 @@ import warnings
 from dataclasses import asdict, dataclass
 from math import sqrt
 from pathlib import Path
+from statistics import NormalDist
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from scipy import stats
 
 from rlnas.errors import RunError, StorageError
 from rlnas.search.result import SearchResult
@@ -175,6 +175,8 @@ def mean_gap(first: Floats, second: Floats) -> Gap:
     gap = _gap(float(ours.mean()), float(theirs.mean()))
     if min(len(ours), len(theirs)) < 2 or not (ours.var() or theirs.var()):
         return gap
+    from scipy import stats  # takes longer to load than most commands take
+
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", RuntimeWarning)  # of two or three rewards that are alike
         test = stats.ttest_ind(ours, theirs, equal_var=False)
@@ -200,7 +202,7 @@ def _test_gap(first: SearchResult, second: SearchResult) -> Gap:
     if ours is None or theirs is None or not first.test_examples or not second.test_examples:
         return gap
     spread = ours * (1 - ours) / first.test_examples + theirs * (1 - theirs) / second.test_examples
-    half = float(stats.norm.ppf((1 + _CONFIDENCE) / 2)) * sqrt(spread)
+    half = NormalDist().inv_cdf((1 + _CONFIDENCE) / 2) * sqrt(spread)
     return Gap(ours, theirs, ours - theirs, ours - theirs - half, ours - theirs + half)
 
 
