@@ -6,6 +6,7 @@ import subprocess
 import sys
 from dataclasses import replace
 from functools import cache
+from itertools import product
 
 import h5py
 import numpy as np
@@ -164,6 +165,23 @@ def test_ppo_learns(surrogate):
         assert max(sums[:40]) == 12  # chance finds the best of 256 that soon in 16 % of runs
         if surrogate == "none":  # the screen uses up the best, and what is left teaches otherwise
             assert policy(controller, (), space)[3] > 0.5
+
+
+def test_ppo_without_a_surrogate_edits_the_best_until_nothing_better_comes_for_long():
+    digits = ["".join(each) for each in product("0123", repeat=6)]
+    space = TableSpace(digits)
+    controller = reinforce(0, space, name="ppo", surrogate="none")
+    elite, edits = [], []
+    for trial in range(90):
+        tokens, log_probs = propose(controller, space=space)
+        apart = [sum(ours != its for ours, its in zip(tokens, each, strict=True)) for each in elite]
+        edits.append(min(apart, default=6) == 1)
+        if trial < 10:  # the first ten stay the best
+            elite.append(tokens)
+        controller.learn([Trajectory(tokens, log_probs, 1.0 if trial < 10 else 0.0)])
+    # A uniform draw of the 4096 is an edit of one of ten with a probability of 0.04.
+    assert np.mean(edits[10:30]) >= 0.8  # four of five
+    assert np.mean(edits[40:]) <= 0.5  # one of five, and what the policy writes like that
 
 
 def test_random_is_uniform_over_what_is_allowed():
