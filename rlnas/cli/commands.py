@@ -103,11 +103,12 @@ def list_runs(root: Path, as_json: bool) -> None:
 @json_option
 def show(run: str, newest: int, root: Path, as_json: bool) -> None:
     """Show one run: its best, what it is compared with, and its trials."""
-    found = read_result(find_run(root, run))
+    folder = find_run(root, run)
+    found = read_result(folder)
     if as_json:
         click.echo(json.dumps(output.record(found, history=True)))
     else:
-        output.print_run(found, find_run(root, run), newest)
+        output.print_run(found, folder, newest)
 
 
 @click.command()

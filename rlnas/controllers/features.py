@@ -63,8 +63,8 @@ def _common(first: Singles, second: Singles) -> Singles:
     second never sets, are not common.
     """
     width = min(first.shape[1], second.shape[1])
-    set_once = np.flatnonzero(second[:, :width].any(axis=0))
-    common: Singles = first[:, set_once] @ second[:, set_once].T
+    used = np.flatnonzero(second[:, :width].any(axis=0))
+    common: Singles = first[:, used] @ second[:, used].T
     return common
 
 

@@ -47,7 +47,7 @@ the entropy bonus meanwhile, which keeps each single decision open (chosen)."""
 _FAVOUR = 3
 """Of N best that at ``N u^3`` is edited, u uniform: of ten the very best with 0.46 (chosen)."""
 
-_PATIENT = 2
+_LONGER_PATIENCE = 2
 """Factor of the patience without a surrogate (chosen: on both tables fewer searches miss the best
 network within 150 trials)."""
 
@@ -281,7 +281,7 @@ class PPOController:
 
     @property
     def _stagnant(self) -> bool:
-        factor = _PATIENT if self._screen is None else 1
+        factor = _LONGER_PATIENCE if self._screen is None else 1
         return self._since_best >= factor * self._settings.patience
 
     def _propose(self) -> Tokens:

@@ -66,7 +66,6 @@ class PositionWeights:
 Memory = tuple[tuple[Floats, Floats], ...]
 """Output and cell state of each layer, float64[U] each."""
 
-
 _HALVED = np.array([[0.5], [0.5], [1.0], [0.5]])
 _RAISED = np.array([[0.5], [0.5], [0.0], [0.5]])
 """What makes sigmoids of the hyperbolic tangents of all gates but the candidate."""

@@ -21,7 +21,6 @@ Besides shapes and caps, rules keep out what is hardly ever worth a training:
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import fields
 from functools import lru_cache
 from math import ceil
 from operator import index
@@ -46,8 +45,9 @@ from rlnas.errors import SpaceError
 from rlnas.spaces.base import Architecture, Decision, Mask, check_tokens
 from rlnas.spaces.canonical import canonical_layers, canonical_text
 from rlnas.spaces.choices import checked_choices, whole_number
+from rlnas.spaces.fitting import DECIDED, Fitting, Ground
 from rlnas.spaces.plain import plain_network
-from rlnas.spaces.rules import IMAGE_ENDS, fits_shape, may_follow, may_step
+from rlnas.spaces.rules import IMAGE_ENDS, fits_shape, may_follow
 
 STOP = "stop"
 
@@ -59,8 +59,6 @@ _FIELDS = {
 """What a description in JSON holds besides the type."""
 _FEWEST = 4
 """Layers before the head at least, where nothing is said (chosen)."""
-_SMALL = 64
-"""Pixels of the longer side up to which the first convolution does not stride (chosen)."""
 _MOST_FLAT = 1_000_000
 """Parameters up to which the reference child is flattened, as many as `max_params` is (chosen)."""
 _STRIDE = 50
@@ -68,18 +66,10 @@ _STRIDE = 50
 _INTEGERS = {int}
 
 
-class _Ground(NamedTuple):
-    """What the choices of the next layer depend on, whatever they cost."""
-
-    shape: Shape
-    widest: int = 0  # filters of the last convolution
-    first: bool = True  # no layer was written
-
-
 class _State(NamedTuple):
     """What a prefix has come to; the cost is without a head."""
 
-    ground: _Ground
+    ground: Ground
     cost: Cost
     layers: tuple[Layer, ...] = ()
     kind: str | None = None  # type of the layer that is being written
@@ -140,6 +130,8 @@ class ImageSpace:
         activations = 3 * cost.activations if max_activations is None else max_activations
         self.max_flops = whole_number("max_flops", flops)
         self.max_activations = whole_number("max_activations", activations)
+        caps = Cost(self.max_params, self.max_flops, self.max_activations)
+        self._fitting = Fitting(self.choices, self.classes, caps)
         types = (*LAYER_TYPES, STOP)
         self.decisions: tuple[Decision, ...] = (
             Decision(_TYPE, types),
@@ -150,9 +142,6 @@ class ImageSpace:
         self._state = lru_cache(maxsize=4096)(self._compute_state)
         self._decision = lru_cache(maxsize=4096)(self._compute_decision)
         self._mask = lru_cache(maxsize=4096)(self._compute_mask)
-        self._legal = lru_cache(maxsize=4096)(self._compute_legal)
-        self._cheapest = lru_cache(maxsize=4096)(self._compute_cheapest)
-        self._closing_cost = lru_cache(maxsize=16384)(self._compute_closing_cost)
         self._architecture = lru_cache(maxsize=4096)(self._compute_architecture)
         if not self._mask(()).any():
             raise SpaceError(
@@ -164,7 +153,7 @@ class ImageSpace:
     @property
     def max_tokens(self) -> int:
         """The most tokens an architecture can have: full layers and the stop token."""
-        longest = max(len(_decided(kind)) for kind in LAYER_TYPES)
+        longest = max(len(DECIDED[kind]) for kind in LAYER_TYPES)
         return self.max_layers * (1 + longest) + 1
 
     def decision(self, prefix: Sequence[int]) -> Decision | None:
@@ -197,7 +186,7 @@ class ImageSpace:
         written: list[int] = []
         for layer in self._written(layers):
             written.append(self._index(_TYPE, layer.kind))
-            for field in _decided(layer.kind):
+            for field in DECIDED[layer.kind]:
                 written.append(self._index(f"{layer.kind}.{field}", getattr(layer, field)))
         return (*written, self._index(_TYPE, STOP))
 
@@ -272,7 +261,7 @@ class ImageSpace:
         """Return what there is before the first layer."""
         head = head_cost(self.input_shape, self.classes)
         whole = network_cost((), self.input_shape, self.classes)
-        return _State(_Ground(self.input_shape), whole - head)
+        return _State(Ground(self.input_shape), whole - head)
 
     def _compute_state(self, prefix: tuple[int, ...]) -> _State:
         if not prefix:
@@ -296,7 +285,7 @@ class ImageSpace:
         return self._with_finished_layer(state)
 
     def _with_finished_layer(self, state: _State) -> _State:
-        if state.kind is None or len(state.chosen) < len(_decided(state.kind)):
+        if state.kind is None or len(state.chosen) < len(DECIDED[state.kind]):
             return state
         return _longer(state, LAYER_TYPES[state.kind](*state.chosen))
 
@@ -304,7 +293,7 @@ class ImageSpace:
         """Return what the stop adds to a network: Flatten where it may be written, or nothing."""
         shape = state.ground.shape
         image = len(shape) == 3 and self._halved_twice(shape)
-        may = image and self._completable("flatten", (), state)
+        may = image and self._fitting.completable("flatten", state.ground, state.cost)
         return (Flatten(),) if may else ()
 
     def _may_end(self, shape: Shape) -> bool:
@@ -320,7 +309,7 @@ class ImageSpace:
             return None
         if state.kind is None:
             return self._by_name[_TYPE]
-        return self._by_name[f"{state.kind}.{_decided(state.kind)[len(state.chosen)]}"]
+        return self._by_name[f"{state.kind}.{DECIDED[state.kind][len(state.chosen)]}"]
 
     def _compute_mask(self, prefix: tuple[int, ...]) -> Mask:
         mask = np.zeros(self._width, dtype=np.int8)
@@ -329,7 +318,9 @@ class ImageSpace:
             return mask
         state = self._state(prefix)
         if state.kind is not None:
-            mask[: len(decision.choices)] = self._allowed(state.kind, decision.choices, state)
+            mask[: len(decision.choices)] = self._fitting.allowed(
+                state.kind, state.chosen, state.ground, state.cost
+            )
             return mask
         for token, choice in enumerate(decision.choices):
             mask[token] = choice != STOP and self._may_begin(str(choice), state)
@@ -345,68 +336,8 @@ class ImageSpace:
         shape = state.ground.shape
         if kind in IMAGE_ENDS and not self._halved_twice(shape):
             return False
-        return fits_shape(kind, shape) and self._completable(kind, (), state)
-
-    def _allowed(self, kind: str, choices: Sequence[Any], state: _State) -> list[bool]:
-        """Tell which choices the next decision within a layer of this type has."""
-        place, ground = len(state.chosen), state.ground
-        rest = self._cheapest(kind, place + 1, ground)
-        if rest is None:
-            return [False] * len(choices)
-        legal = self._legal(kind, _decided(kind)[place], ground)
-        return [
-            choice in legal and self._fits(kind, (*state.chosen, choice, *rest), state)
-            for choice in choices
-        ]
-
-    def _completable(self, kind: str, chosen: tuple[Any, ...], state: _State) -> bool:
-        """Tell whether this layer can be finished and stopped behind without breaking a cap.
-
-        What is not yet chosen is filled with its cheapest choice: cost grows with each
-        decision when the others are held, so if that does not fit nothing does.
-        """
-        rest = self._cheapest(kind, len(chosen), state.ground)
-        return rest is not None and self._fits(kind, (*chosen, *rest), state)
-
-    def _compute_cheapest(self, kind: str, place: int, ground: _Ground) -> tuple[Any, ...] | None:
-        """Return the cheapest choices of a layer from a decision on, or None where one has none."""
-        options: list[Any] = []
-        for field in _decided(kind)[place:]:
-            legal = self._legal(kind, field, ground)
-            if not legal:
-                return None
-            cheapest = legal[0] if field == "activation" else min(legal)
-            options.append(max(legal) if field == "stride" else cheapest)
-        return tuple(options)
-
-    def _fits(self, kind: str, chosen: tuple[Any, ...], state: _State) -> bool:
-        """Tell whether a layer keeps the caps if the network ends behind it."""
-        added, body = self._closing_cost(kind, chosen, state.ground.shape), state.cost
-        return (
-            body.params + added.params <= self.max_params
-            and body.flops + added.flops <= self.max_flops
-            and body.activations + added.activations <= self.max_activations
-        )
-
-    def _compute_closing_cost(self, kind: str, chosen: tuple[Any, ...], shape: Shape) -> Cost:
-        """Return what a layer costs together with the head behind it."""
-        behind, cost = layer_cost(LAYER_TYPES[kind](*chosen), shape)
-        return cost + head_cost(behind, self.classes)
-
-    def _compute_legal(self, kind: str, field: str, ground: _Ground) -> tuple[Any, ...]:
-        """Return the choices that make sense behind these layers, whatever they cost."""
-        choices = self._by_name[f"{kind}.{field}"].choices
-        match field:
-            case "filters":
-                return tuple(each for each in choices if each >= ground.widest)
-            case "stride":
-                small = ground.first and max(self.input_shape[:2]) <= _SMALL
-                worthwhile = (min(choices),) if small else choices
-                return tuple(each for each in worthwhile if may_step(each, ground.shape))
-            case "units":
-                return tuple(each for each in choices if each <= ground.shape[0])
-            case _:
-                return choices
+        fits = fits_shape(kind, shape)
+        return fits and self._fitting.completable(kind, state.ground, state.cost)
 
     def _reference_layers(self) -> tuple[Layer, ...]:
         body = plain_network(self.input_shape, self.choices)
@@ -418,20 +349,10 @@ class ImageSpace:
         return flattened if self._halved_twice(shape) and params <= _MOST_FLAT else body
 
 
-def _decided(kind: str) -> tuple[str, ...]:
-    """Return the names of a layer type's own decisions, in order."""
-    return _DECIDED[kind]
-
-
-_DECIDED = {
-    kind: tuple(field.name for field in fields(layer)) for kind, layer in LAYER_TYPES.items()
-}
-
-
 def _longer(state: _State, layer: Layer) -> _State:
     shape, cost = layer_cost(layer, state.ground.shape)
     wide = layer.filters if isinstance(layer, Conv | SeparableConv) else state.ground.widest
-    ground = _Ground(shape, wide, first=False)
+    ground = Ground(shape, wide, first=False)
     return _State(ground, state.cost + cost, (*state.layers, layer))
 
 

@@ -1,0 +1,118 @@
+"""Which decisions of a layer make sense behind other layers, and keep a network below its caps."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import fields
+from functools import lru_cache
+from typing import Any, NamedTuple
+
+from rlnas.cost import LAYER_TYPES, Cost, Shape, head_cost, layer_cost
+from rlnas.spaces.rules import may_step
+
+_SMALL = 64
+"""Pixels of the longer side up to which the first convolution does not stride (chosen)."""
+
+DECIDED = {
+    kind: tuple(field.name for field in fields(layer)) for kind, layer in LAYER_TYPES.items()
+}
+"""Names of each layer type's own decisions, in order."""
+
+
+class Ground(NamedTuple):
+    """What the choices of the next layer depend on, whatever they cost."""
+
+    shape: Shape
+    widest: int = 0  # filters of the last convolution
+    first: bool = True  # no layer was written
+
+
+class Fitting:
+    """Tells which choices a layer has, decision by decision.
+
+    Args:
+        choices: By decision name.
+        classes: Units of the head.
+        caps: What a network may cost at most, with the head that would follow.
+    """
+
+    def __init__(self, choices: Mapping[str, tuple[Any, ...]], classes: int, caps: Cost) -> None:
+        """See the class."""
+        self._choices, self._classes, self._caps = choices, classes, caps
+        self._legal = lru_cache(maxsize=4096)(self._compute_legal)
+        self._cheapest = lru_cache(maxsize=4096)(self._compute_cheapest)
+        self._closing_cost = lru_cache(maxsize=16384)(self._compute_closing_cost)
+
+    def completable(self, kind: str, ground: Ground, body: Cost) -> bool:
+        """Tell whether a layer of this type can be written and stopped behind below the caps.
+
+        All is filled with its cheapest choice: cost grows with each decision when the others are
+        held, so if that does not fit nothing does.
+
+        Args:
+            kind: Type of the layer.
+            ground: What it stands behind.
+            body: Cost of the layers before it, without a head.
+        """
+        chosen = self._cheapest(kind, 0, ground)
+        return chosen is not None and self._fits(kind, chosen, ground, body)
+
+    def allowed(
+        self, kind: str, chosen: Sequence[Any], ground: Ground, body: Cost
+    ) -> tuple[bool, ...]:
+        """Tell which choices the next decision of a layer has.
+
+        Args:
+            kind: Type of the layer.
+            chosen: Its decisions so far; of those behind the next the cheapest choice is taken.
+            ground: What it stands behind.
+            body: Cost of the layers before it, without a head.
+        """
+        field = DECIDED[kind][len(chosen)]
+        choices = self._choices[f"{kind}.{field}"]
+        rest = self._cheapest(kind, len(chosen) + 1, ground)
+        if rest is None:
+            return (False,) * len(choices)
+        legal = self._legal(kind, field, ground)
+        return tuple(
+            choice in legal and self._fits(kind, (*chosen, choice, *rest), ground, body)
+            for choice in choices
+        )
+
+    def _fits(self, kind: str, chosen: tuple[Any, ...], ground: Ground, body: Cost) -> bool:
+        """Tell whether a layer keeps the caps if the network ends behind it."""
+        added, caps = self._closing_cost(kind, chosen, ground.shape), self._caps
+        return (
+            body.params + added.params <= caps.params
+            and body.flops + added.flops <= caps.flops
+            and body.activations + added.activations <= caps.activations
+        )
+
+    def _compute_closing_cost(self, kind: str, chosen: tuple[Any, ...], shape: Shape) -> Cost:
+        """Return what a layer costs together with the head behind it."""
+        behind, cost = layer_cost(LAYER_TYPES[kind](*chosen), shape)
+        return cost + head_cost(behind, self._classes)
+
+    def _compute_cheapest(self, kind: str, place: int, ground: Ground) -> tuple[Any, ...] | None:
+        """Return the cheapest choices of a layer from a decision on, or None where one has none."""
+        options: list[Any] = []
+        for field in DECIDED[kind][place:]:
+            legal = self._legal(kind, field, ground)
+            if not legal:
+                return None
+            cheapest = legal[0] if field == "activation" else min(legal)
+            options.append(max(legal) if field == "stride" else cheapest)
+        return tuple(options)
+
+    def _compute_legal(self, kind: str, field: str, ground: Ground) -> tuple[Any, ...]:
+        """Return the choices that make sense behind these layers, whatever they cost."""
+        choices = self._choices[f"{kind}.{field}"]
+        match field:
+            case "filters":
+                return tuple(each for each in choices if each >= ground.widest)
+            case "stride":
+                small = ground.first and max(ground.shape[:2]) <= _SMALL
+                worthwhile = (min(choices),) if small else choices
+                return tuple(each for each in worthwhile if may_step(each, ground.shape))
+            case "units":
+                return tuple(each for each in choices if each <= ground.shape[0])
+            case _:
+                return choices
