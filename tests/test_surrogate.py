@@ -91,6 +91,28 @@ def test_process_is_surer_near_what_it_knows():
     assert deviation[0] < deviation[1] < deviation[2]
 
 
+def kernel_of(rewards, rows):
+    surrogate = GaussianProcess()
+    surrogate.fit(encoded(TABLE, rows), rank_normalised(np.array(rewards)), len(rows))
+    return surrogate.state()
+
+
+def test_kernel_stays_open_while_little_is_known():
+    rows = table_rows(150)
+    few = kernel_of([reward(tokens) for tokens in rows[:10]], rows[:10])
+    many = kernel_of([reward(tokens) for tokens in rows], rows)
+    assert sum(few["weights"]) == pytest.approx(1.0)
+    assert sum(many["weights"]) == pytest.approx(1.0)
+    assert max(few["weights"]) < 0.5 < max(many["weights"])
+    assert many["noise"] < few["noise"]
+
+
+def test_kernel_takes_chance_for_noise():
+    rows, rng = table_rows(100), np.random.default_rng(0)
+    chance = kernel_of(rng.standard_normal(100), rows)
+    assert chance["noise"] > 10 * kernel_of([reward(tokens) for tokens in rows], rows)["noise"]
+
+
 def test_a_second_fit_on_the_same_changes_nothing():
     rows = table_rows(40)
     features, targets = encoded(TABLE, rows), rank_normalised(np.array([reward(t) for t in rows]))

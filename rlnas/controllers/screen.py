@@ -22,13 +22,14 @@ KAPPAS = (0.0, 0.5, 1.0, 1.5, 2.0)
 _WATCHED, _OFF, _ON = 40, 0.1, 0.25
 """Predictions whose rank correlation is watched, and where it turns the screen off and on."""
 
-_FEWEST = 15
-"""Trials before the first fit, and predictions before the first judgement (chosen: with 12 or 20
-the two tables need more trials)."""
+_JUDGED = 15
+"""Predictions before the first judgement: the correlation of fewer is chance (chosen)."""
+
+_FEWEST = 10
+"""Trials before the first fit (chosen: at least as good on the two tables as 15)."""
 
 _SHARE = MOST_KNOWN // 3
 """Of the trials fitted on when there are many: how many are the best, and the newest (chosen)."""
-
 
 _READ = 4096
 """Candidates whose features are kept (chosen)."""
@@ -169,7 +170,7 @@ class Screen:
         return places
 
     def _judge(self) -> None:
-        if len(self._watched) < _FEWEST:
+        if len(self._watched) < _JUDGED:
             return
         predictions, rewards = zip(*self._watched, strict=True)
         if len(set(predictions)) > 1 and len(set(rewards)) > 1:

@@ -4,7 +4,7 @@ Letters: N known architectures, M candidates.
 """
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass
 from itertools import product
 from typing import Any, Protocol
 
@@ -17,6 +17,8 @@ from scipy.stats import rankdata
 from rlnas.controllers.features import Features, Singles, distances
 
 Floats = npt.NDArray[np.float64]
+Distances = npt.NDArray[Any]
+"""float32 where many are predicted, float64 where a system is solved."""
 
 LENGTHS = (1.0, 2.0, 4.0, 8.0, 16.0, 32.0)
 """Differences over which the likeness of two architectures falls to 1/e (chosen)."""
@@ -24,11 +26,17 @@ LENGTHS = (1.0, 2.0, 4.0, 8.0, 16.0, 32.0)
 COUNTS_LENGTHS = (1.0, 2.0, 4.0, 8.0)
 """The same for what they contain, wherever it stands (chosen)."""
 
-SHARES = (0.0, 0.2, 0.5, 0.8, 1.0)
-"""How much of the variance depends on where choices stand (chosen)."""
+SHARES = (0.2, 0.5, 0.8)
+"""How much of the variance depends on where choices stand, beside none and all (chosen)."""
 
 NOISES = (0.001, 0.01, 0.03, 0.1, 0.3)
 """Share of the variance of rewards that is chance (chosen)."""
+
+_WEIGHED_AGAIN = 1.5
+"""Growth of what is known after which the kernels are weighed anew (chosen)."""
+
+_LEAST_WEIGHT = 1e-4
+"""Terms of a kernel that weigh less are left out; together they weigh less than 0.001."""
 
 
 class Surrogate(Protocol):
@@ -53,10 +61,10 @@ class Surrogate(Protocol):
     def predict(self, candidates: Features) -> tuple[Floats, Floats]:
         """Return mean and standard deviation of each candidate, float64[M] each."""
 
-    def state(self) -> dict[str, float]:
+    def state(self) -> dict[str, Any]:
         """Return what the next fit depends on beside its arguments."""
 
-    def load(self, state: Mapping[str, float]) -> None:
+    def load(self, state: Mapping[str, Any]) -> None:
         """Set what `state` returned; what was fitted is to be fitted again."""
 
 
@@ -75,67 +83,55 @@ def shares(rewards: Floats) -> Floats:
 
 @dataclass(frozen=True, slots=True)
 class Kernel:
-    """``share exp(-(d + c) / length) + (1 - share) exp(-c / counts_length)``.
+    """``sum_l p_l exp(-(d + c) / l) + sum_m q_m exp(-c / m)``, weights p and q that sum to 1.
 
     d is the number of decisions in which two architectures differ, whichever they are, c the
-    number of choices that one has and the other lacks, wherever they stand. The second term
+    number of choices that one has and the other lacks, wherever they stand. The second sum
     sees that two architectures are made of the same parts also where they have hardly a
     decision in common. Both distances are of negative type, so that the kernel is positive
     definite (Schoenberg 1938).
 
     Attributes:
-        length: Over how many differences the likeness falls to 1/e.
-        counts_length: The same of the second term.
-        share: Weight of the first term.
+        weights: float64[10]: p of the `LENGTHS`, and behind them q of the `COUNTS_LENGTHS`.
         noise: Share of the variance that is chance.
     """
 
-    length: float
-    counts_length: float
-    share: float
+    weights: Floats
     noise: float
 
-    def likeness(self, decided: Singles, contained: Singles) -> Singles:
+    def likeness(self, decided: Distances, contained: Distances) -> Distances:
         """Return the kernel of two kinds of distances, as `distances` returns them."""
         likeness = np.zeros_like(decided)
-        if self.share > 0:
-            np.add(decided, contained, out=likeness)
-            likeness *= -1.0 / self.length
-            np.exp(likeness, out=likeness)
-            likeness *= self.share
-        if self.share < 1:
-            parts = contained * (-1.0 / self.counts_length)
-            np.exp(parts, out=parts)
-            parts *= 1.0 - self.share
-            likeness += parts
+        both = decided + contained
+        apart = [*((both, length) for length in LENGTHS)]
+        apart += [*((contained, length) for length in COUNTS_LENGTHS)]
+        for weight, (distance, length) in zip(self.weights.tolist(), apart, strict=True):
+            if weight > _LEAST_WEIGHT:
+                term = distance * (-1.0 / length)
+                np.exp(term, out=term)
+                term *= weight
+                likeness += term
         return likeness
 
 
-_VALUES = {
-    "length": LENGTHS,
-    "counts_length": COUNTS_LENGTHS,
-    "share": SHARES,
-    "noise": NOISES,
-}
-
-
 @dataclass(frozen=True, slots=True)
-class _Fit:
-    """What is kept of a fit: the solved system, and how likely it makes the targets."""
+class _Solved:
+    """A system of equations that was solved, and how likely it makes the targets."""
 
     likelihood: float
-    kernel: Kernel
     variance: float
-    factor: Singles
-    weights: Singles
+    factor: Floats
+    weights: Floats
 
 
 class GaussianProcess:
     """A Gaussian process whose kernel falls with the number of differences.
 
-    Its settings are those of a small grid under which the targets are most likely (Rasmussen &
-    Williams 2006, equation 5.8, with the variance that maximises it in closed form): the whole
-    grid at first, then one setting after the other, whenever a tenth more is known.
+    Its kernel is the mean of those of a small grid, each weighted by how likely it makes the
+    targets (Rasmussen & Williams 2006, equations 5.7 and 5.8, with the variance that maximises
+    the likelihood in closed form). With few targets many settings are about as likely, and to
+    take the likeliest alone would trust chance. The weights are worked out anew whenever half as
+    much again is known.
     """
 
     name = "gp"
@@ -143,75 +139,85 @@ class GaussianProcess:
     def __init__(self) -> None:
         """Begin with nothing known."""
         self._known: Features | None = None
-        self._fit: _Fit | None = None
         self._kernel: Kernel | None = None
-        self._searched = 0  # trials that were known when the settings were searched
+        self._weighed = 0  # trials that were known when the kernels were weighed
+        self._variance = 0.0
+        self._factor: Singles = np.zeros((0, 0), dtype=np.float32)
+        self._weights: Singles = np.zeros(0, dtype=np.float32)
 
     def fit(self, known: Features, targets: Floats, trials: int) -> None:
         """Learn anew; arguments as in `Surrogate.fit`."""
-        apart = distances(known, known)
-        if self._kernel is None:
-            fit = max((_solved(apart, targets, kernel) for kernel in _grid()), key=_likelihood_of)
-            self._searched = trials
-        else:
-            fit = _solved(apart, targets, self._kernel)
-            if trials >= 1.1 * self._searched:
-                fit = _improved(fit, apart, targets)
-                self._searched = trials
-        self._known, self._fit, self._kernel = known, fit, fit.kernel
+        decided, contained = (each.astype(np.float64) for each in distances(known, known))
+        if self._kernel is None or trials >= _WEIGHED_AGAIN * self._weighed:
+            self._kernel, self._weighed = _mean_kernel(decided, contained, targets), trials
+        solved = _solved(self._kernel.likeness(decided, contained), self._kernel.noise, targets)
+        self._known, self._variance = known, solved.variance
+        # To predict many candidates is what takes the time; single precision is enough for it.
+        self._factor = solved.factor.astype(np.float32)
+        self._weights = solved.weights.astype(np.float32)
 
     def predict(self, candidates: Features) -> tuple[Floats, Floats]:
         """Return mean and standard deviation of each candidate's true value."""
-        if self._fit is None or self._known is None:
+        if self._kernel is None or self._known is None:
             raise RuntimeError("predict() before fit()")
-        fit = self._fit
-        likeness = fit.kernel.likeness(*distances(candidates, self._known))
-        known = solve_triangular(fit.factor, likeness.T, lower=True, check_finite=False)
+        likeness = self._kernel.likeness(*distances(candidates, self._known))
+        known = solve_triangular(self._factor, likeness.T, lower=True, check_finite=False)
         explained = np.einsum("nm,nm->m", known, known).astype(np.float64)
-        variance = np.maximum(1.0 - explained, 1e-6)
-        return (likeness @ fit.weights).astype(np.float64), np.sqrt(fit.variance * variance)
+        variance = self._variance * np.maximum(1.0 - explained, 1e-6)
+        return (likeness @ self._weights).astype(np.float64), np.sqrt(variance)
 
-    def state(self) -> dict[str, float]:
-        """Return the kernel's settings and their age; empty before the first fit."""
+    def state(self) -> dict[str, Any]:
+        """Return the kernel and its age; empty before the first fit."""
         if self._kernel is None:
             return {}
-        return {**asdict(self._kernel), "searched": float(self._searched)}
+        return {
+            "weights": self._kernel.weights.tolist(),
+            "noise": self._kernel.noise,
+            "weighed": self._weighed,
+        }
 
-    def load(self, state: Mapping[str, float]) -> None:
+    def load(self, state: Mapping[str, Any]) -> None:
         """Set what `state` returned."""
-        self._known, self._fit = None, None
-        settings = {name: value for name, value in state.items() if name != "searched"}
-        self._kernel = Kernel(**settings) if state else None
-        self._searched = int(state.get("searched", 0))
+        self._known, self._kernel, self._weighed = None, None, 0
+        if state:
+            weights = np.array(state["weights"], dtype=np.float64)
+            self._kernel = Kernel(weights, float(state["noise"]))
+            self._weighed = int(state["weighed"])
 
 
-def _grid() -> list[Kernel]:
-    return [Kernel(*settings) for settings in product(*_VALUES.values())]
+def _mean_kernel(decided: Floats, contained: Floats, targets: Floats) -> Kernel:
+    """Return the mean of the kernels of the grid, each as heavy as it makes the targets likely."""
+    kernels, logs = [], []
+    for weights in _grid():
+        likeness = Kernel(weights, 0.0).likeness(decided, contained)
+        for noise in NOISES:
+            kernels.append([*weights, noise])
+            logs.append(_solved(likeness, noise, targets).likelihood)
+    likelihoods = np.exp(np.array(logs) - max(logs))
+    *mean, noise = (likelihoods @ np.array(kernels) / likelihoods.sum()).tolist()
+    return Kernel(np.array(mean), noise)
 
 
-def _improved(fit: _Fit, apart: tuple[Singles, Singles], targets: Floats) -> _Fit:
-    """Return the best fit that other values of one setting after the other give."""
-    for name, values in _VALUES.items():
-        kernels = [replace(fit.kernel, **{name: value}) for value in values]
-        others = [_solved(apart, targets, each) for each in kernels if each != fit.kernel]
-        fit = max([fit, *others], key=_likelihood_of)
-    return fit
+def _grid() -> list[Floats]:
+    """Return the weights of kernels with one length of each kind, or of one kind alone."""
+    kinds = len(LENGTHS), len(COUNTS_LENGTHS)
+    placed, counted = np.split(np.eye(sum(kinds)), [kinds[0]])
+    mixed = [
+        share * first + (1.0 - share) * second
+        for share, first, second in product(SHARES, placed, counted)
+    ]
+    return [*placed, *counted, *mixed]
 
 
-def _likelihood_of(fit: _Fit) -> float:
-    return fit.likelihood
-
-
-def _solved(apart: tuple[Singles, Singles], targets: Floats, kernel: Kernel) -> _Fit:
-    likeness = kernel.likeness(*apart).astype(np.float64)
-    likeness[np.diag_indices_from(likeness)] += kernel.noise
-    factor = cholesky(likeness, lower=True, check_finite=False)
+def _solved(likeness: Floats, noise: float, targets: Floats) -> _Solved:
+    noisy = likeness.copy()
+    noisy[np.diag_indices_from(noisy)] += noise
+    factor = cholesky(noisy, lower=True, overwrite_a=True, check_finite=False)
     weights = cho_solve((factor, True), targets, check_finite=False)
     variance = max(float(targets @ weights) / len(targets), 1e-9)
     determinant = float(np.sum(np.log(np.diag(factor))))
     likelihood = -0.5 * len(targets) * np.log(variance) - determinant
-    # To predict many candidates is what takes the time, and single precision is enough for that.
-    return _Fit(likelihood, kernel, variance, factor.astype(np.float32), weights.astype(np.float32))
+    return _Solved(likelihood, variance, factor, weights)
 
 
 class Forest:
@@ -256,10 +262,10 @@ class Forest:
             start += width
         return bits
 
-    def state(self) -> dict[str, float]:
+    def state(self) -> dict[str, Any]:
         """Return the seed."""
-        return {"seed": float(self._seed)}
+        return {"seed": self._seed}
 
-    def load(self, state: Mapping[str, float]) -> None:
+    def load(self, state: Mapping[str, Any]) -> None:
         """Set the seed."""
         self._seed = int(state["seed"])
