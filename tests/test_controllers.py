@@ -175,13 +175,17 @@ def test_ppo_without_a_surrogate_edits_the_best_until_nothing_better_comes_for_l
     for trial in range(90):
         tokens, log_probs = propose(controller, space=space)
         apart = [sum(ours != its for ours, its in zip(tokens, each, strict=True)) for each in elite]
-        edits.append(min(apart, default=6) == 1)
+        edits.append([place for place, each in enumerate(apart) if each == 1])
         if trial < 10:  # the first ten stay the best
             elite.append(tokens)
         controller.learn([Trajectory(tokens, log_probs, 1.0 if trial < 10 else 0.0)])
     # A uniform draw of the 4096 is an edit of one of ten with a probability of 0.04.
-    assert np.mean(edits[10:30]) >= 0.8  # four of five
-    assert np.mean(edits[40:]) <= 0.5  # one of five, and what the policy writes like that
+    assert np.mean([bool(each) for each in edits[10:30]]) >= 0.8  # four of five
+    assert np.mean([bool(each) for each in edits[40:]]) == pytest.approx(0.4, abs=0.1)  # two
+    lower = [
+        np.mean([min(each) >= 5 for each in part if each]) for part in (edits[10:30], edits[40:])
+    ]
+    assert lower[0] < 0.3 < 0.5 < lower[1]  # mostly the very best, and then any of the ten
 
 
 def test_random_is_uniform_over_what_is_allowed():

@@ -47,6 +47,10 @@ the entropy bonus meanwhile, which keeps each single decision open (chosen)."""
 _FAVOUR = 3
 """Of N best that at ``N u^3`` is edited, u uniform: of ten the very best with 0.46 (chosen)."""
 
+_STAGNANT_EDITS, _STAGNANT_FAVOUR = 2, 1
+"""The same without a surrogate while nothing better is found, when what is near the very best is
+used up: each of the best alike, in two of five proposals (chosen on both tables)."""
+
 _LONGER_PATIENCE = 2
 """Factor of the patience without a surrogate (chosen: on both tables fewer searches miss the best
 network within 150 trials)."""
@@ -289,7 +293,7 @@ class PPOController:
         place, screen = self._count % _ROUND, self._screen
         tokens = None
         if screen is None:
-            if place < (1 if self._stagnant else self._settings.screened):
+            if place < (_STAGNANT_EDITS if self._stagnant else self._settings.screened):
                 tokens = self._new_edit()
         elif screen.ready and screen.on and place < self._settings.screened:
             tokens = self._picked(screen)
@@ -314,9 +318,10 @@ class PPOController:
     def _new_edit(self) -> Tokens | None:
         """Return the likeliest of some new edits of the best, or None if none is new."""
         elite = self._history.elite()
+        favour = _STAGNANT_FAVOUR if self._stagnant else _FAVOUR
         found: dict[Tokens, float] = {}
         for _ in range(self._settings.edits if elite else 0):
-            parent = elite[int(len(elite) * self._rng.random() ** _FAVOUR)]
+            parent = elite[int(len(elite) * self._rng.random() ** favour)]
             tokens = mutant(self._space, parent, self._rng)
             if tokens not in found and not self._known.has(tokens):
                 found[tokens] = self._log_prob(tokens)
