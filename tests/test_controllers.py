@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from rlnas.children.backend import keras
+from rlnas.children.runtime import prepare
 from rlnas.config import ControllerConfig
 from rlnas.controllers import Trajectory, make_controller
 from rlnas.controllers.baseline import Baseline
@@ -38,6 +39,12 @@ OTHER = (0, 1, 0, 0, 0, 0, 8)  # conv 64 1x1 relu
 FIRST = (0,)  # a network begins with a convolution; the first real decision is its filters
 
 TABLE = TableSpace([f"{a}{b}{c}{d}" for a in "012" for b in "012" for c in "012" for d in "012"])
+
+
+@pytest.fixture(scope="module", autouse=True)
+def repeatable():
+    """The settings of a search, without which TensorFlow does not promise the same bits."""
+    prepare(None)
 
 
 def reinforce(seed=0, space=SPACE, **options):
