@@ -48,8 +48,9 @@ _FAVOUR = 3
 """Of N best that at ``N u^3`` is edited, u uniform: of ten the very best with 0.46 (chosen)."""
 
 _STAGNANT_EDITS, _STAGNANT_FAVOUR = 2, 1
-"""The same without a surrogate while nothing better is found, when what is near the very best is
-used up: each of the best alike, in two of five proposals (chosen on both tables)."""
+"""Without a surrogate, while nothing better is found and what is near the very best is used up:
+edits among five proposals, and the power in place of `_FAVOUR`, with which each of the best is as
+likely (chosen on both tables)."""
 
 _LONGER_PATIENCE = 2
 """Factor of the patience without a surrogate (chosen: on both tables fewer searches miss the best

@@ -103,11 +103,11 @@ class Kernel:
         """Return the kernel of two kinds of distances, as `distances` returns them."""
         likeness = np.zeros_like(decided)
         both = decided + contained
-        apart = [*((both, length) for length in LENGTHS)]
-        apart += [*((contained, length) for length in COUNTS_LENGTHS)]
-        for weight, (distance, length) in zip(self.weights.tolist(), apart, strict=True):
+        terms = [(both, length) for length in LENGTHS]
+        terms += [(contained, length) for length in COUNTS_LENGTHS]
+        for weight, (apart, length) in zip(self.weights.tolist(), terms, strict=True):
             if weight > _LEAST_WEIGHT:
-                term = distance * (-1.0 / length)
+                term = apart * (-1.0 / length)
                 np.exp(term, out=term)
                 term *= weight
                 likeness += term
