@@ -6,7 +6,7 @@ from sklearn.datasets import load_digits
 
 import rlnas
 from rlnas.config import ControllerConfig
-from rlnas.controllers import make_controller, uniform
+from rlnas.controllers import make_controller, propose, uniform
 from rlnas.cost import network_cost
 from rlnas.errors import InterruptedRunError, RunError
 from rlnas.search.prior import by_cost, read_prior
@@ -49,6 +49,16 @@ def first_token(controller):
 def entropy(controller):
     policy = first_token(controller)[:2]
     return -float(policy @ np.log(policy))
+
+
+def test_warm_started_search_begins_with_its_policy_and_not_with_uniform_draws():
+    known = [(SPACE._tokens(row), float(row[0] == "1")) for row in ROWS]
+    begun = 0
+    for seed in range(10):
+        controller = make_controller(SPACE, ControllerConfig(name="ppo", surrogate="none"), seed)
+        controller.warm_start(known)
+        begun += propose(controller, SPACE)[0][0]
+    assert begun >= 8  # of ten; by uniform draws with a probability of 0.05
 
 
 @pytest.mark.parametrize("good", [0, 1])

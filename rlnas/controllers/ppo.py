@@ -34,6 +34,10 @@ temperature: the last is nearly uniform (chosen)."""
 _UNIFORM_DRAWS = 300
 """Uniform draws where that found nothing, as when a small space is nearly used up (chosen)."""
 
+_FIRST_DRAWS = 20
+"""Uniform draws without a surrogate before the best are edited, as many as evolution begins with:
+edits of the first few results alone would hold the search where they lie (chosen)."""
+
 _ROUND = 5
 """Proposals of which some are screened and the others are not."""
 
@@ -87,7 +91,8 @@ class PPOSettings:
         elite: How many of the best are imitated and mutated.
         clip_norm: Largest global norm of the gradient.
         screened: Of five proposals, how many the surrogate picks; without one, how many are
-            edits of the best, while something better is found now and then.
+            edits of the best, after the first draws, while something better is found now and
+            then.
         edits: Such edits that are written for one proposal; the policy's likeliest is taken.
         written: Tokens of new candidates per proposal, about; of eight candidates one is a
             sample of the policy, two are uniform draws and five edits of the best.
@@ -132,8 +137,8 @@ class PPOController:
     Each proposal is a whole architecture that was never proposed before, handed out token by
     token. Of five, one is a sample of the policy; the others are what the surrogate likes best
     among samples of the policy, edits of the best and uniform draws, or without a surrogate
-    what the policy likes best among edits of the best. Advantages are the ranks of rewards
-    among all results.
+    what the policy likes best among edits of the best, after some uniform draws. Advantages are
+    the ranks of rewards among all results.
 
     Args:
         space: The grammar.
@@ -190,6 +195,7 @@ class PPOController:
             first = figures["entropy"] if first is None else first
             if figures["entropy"] < _WARM_END * first:
                 break
+        self._count = max(self._count, _FIRST_DRAWS)  # its own samples are the better beginning
 
     def act(self, observation: Array, mask: Array) -> Action:
         """Choose the next token of each episode; arguments as in `Controller.act`."""
@@ -294,7 +300,9 @@ class PPOController:
         place, screen = self._count % _ROUND, self._screen
         tokens = None
         if screen is None:
-            if place < (_STAGNANT_EDITS if self._stagnant else self._settings.screened):
+            if self._count <= _FIRST_DRAWS:
+                tokens = self._new_draw()
+            elif place < (_STAGNANT_EDITS if self._stagnant else self._settings.screened):
                 tokens = self._new_edit()
         elif screen.ready and screen.on and place < self._settings.screened:
             tokens = self._picked(screen)
@@ -343,6 +351,10 @@ class PPOController:
             tokens = self._policy.sample(self._rng, heat * _HEATING**draws)
             if not self._known.has(tokens):
                 return tokens
+        return self._new_draw()
+
+    def _new_draw(self) -> Tokens:
+        """Return a uniform draw that was never proposed, if some hundred draws find one."""
         for _ in range(_UNIFORM_DRAWS):
             tokens = uniform(self._space, self._rng)
             if not self._known.has(tokens):
