@@ -17,6 +17,7 @@ REQUIRED = [
     "tensorboard>=2.18",
     "scikit-learn>=1.5",
     "scipy>=1.13",
+    "threadpoolctl>=3.5",
     "pydantic>=2.8",
     "click>=8.1",
     "rich>=13.7",

@@ -2,13 +2,23 @@
 
 import numpy as np
 import pytest
+from scipy.linalg import cholesky
+from threadpoolctl import threadpool_info, threadpool_limits
 
+from rlnas.controllers import surrogate
 from rlnas.controllers.candidates import Candidates
 from rlnas.controllers.features import Encoder, distances
 from rlnas.controllers.history import History
 from rlnas.controllers.known import Known
 from rlnas.controllers.screen import MOST_KNOWN, Screen
-from rlnas.controllers.surrogate import Forest, GaussianProcess, rank_normalised
+from rlnas.controllers.surrogate import (
+    COUNTS_LENGTHS,
+    LENGTHS,
+    Forest,
+    GaussianProcess,
+    Kernel,
+    rank_normalised,
+)
 from rlnas.controllers.variation import cross, mutant, uniform
 from rlnas.spaces import ImageSpace, TableSpace
 
@@ -60,10 +70,42 @@ def test_features_of_other_widths_can_be_compared():
     assert decided[1, 0] > 0
 
 
+def test_systems_are_solved_on_one_thread(monkeypatch):
+    """More wait for each other wherever the cores are busy."""
+    threads = []
+
+    def watched(*args, **options):
+        threads.extend(
+            each["num_threads"] for each in threadpool_info() if each["user_api"] == "blas"
+        )
+        return cholesky(*args, **options)
+
+    monkeypatch.setattr(surrogate, "cholesky", watched)
+    known = encoded(TABLE, table_rows(20))
+    with threadpool_limits(2, user_api="blas"):
+        GaussianProcess().fit(known, np.arange(20.0), 20)
+    assert set(threads) == {1}
+
+
 def test_equal_rewards_have_equal_targets():
     targets = rank_normalised(np.array([3.0, 1.0, 3.0, -np.inf]))
     assert targets[0] == targets[2] > targets[1] > targets[3]
     assert np.isfinite(targets).all()
+
+
+def test_kernel_is_the_sum_of_its_exponentials():
+    rng = np.random.default_rng(0)
+    weights = rng.random(len(LENGTHS) + len(COUNTS_LENGTHS))
+    decided, contained = rng.integers(0, 80, (2, 5, 7)) / 2
+    placed, counted = np.split(weights, [len(LENGTHS)])
+    both = (decided + contained)[..., None]
+    expected = np.exp(-both / LENGTHS) @ placed
+    expected += np.exp(-contained[..., None] / COUNTS_LENGTHS) @ counted
+    kernel = Kernel(weights, 0.0)
+    assert kernel.likeness(decided, contained) == pytest.approx(expected)
+    singles = kernel.likeness(decided.astype(np.float32), contained.astype(np.float32))
+    assert singles.dtype == np.float32
+    assert singles == pytest.approx(expected, rel=1e-6)
 
 
 @pytest.mark.parametrize("make", [GaussianProcess, lambda: Forest(0)], ids=["gp", "forest"])
@@ -213,6 +255,26 @@ def test_fit_is_on_the_best_and_the_newest_when_there_are_many():
     chosen = screen._chosen(history.rewards())
     assert 7 in chosen
     assert set(range(len(sequences) - MOST_KNOWN // 3, len(sequences))) <= set(chosen)
+
+
+def test_fits_are_rarer_when_much_is_known_and_a_loaded_screen_goes_on_from_the_last_one():
+    rng, history = np.random.default_rng(4), History(10)
+    screen = Screen(IMAGE, GaussianProcess(), history, 0)
+    sequences = list(dict.fromkeys(uniform(IMAGE, rng) for _ in range(4 * MOST_KNOWN)))
+    probe, known = sequences[:20], sequences[20 : 20 + 3 * MOST_KNOWN + 3]
+    for tokens in known[:-3]:
+        history.add(tokens, float(rng.random()))
+    fitted, _ = screen.predict(probe)
+    for tokens in known[-3:-1]:
+        history.add(tokens, float(rng.random()))
+        assert np.array_equal(screen.predict(probe)[0], fitted)
+    loaded = Screen(IMAGE, GaussianProcess(), history, 0)
+    loaded.load(screen.state())
+    assert np.array_equal(loaded.predict(probe)[0], fitted)
+    history.add(known[-1], float(rng.random()))
+    anew, _ = screen.predict(probe)
+    assert not np.array_equal(anew, fitted)
+    assert np.array_equal(loaded.predict(probe)[0], anew)
 
 
 def test_best_known_looks_through_noise():

@@ -16,6 +16,9 @@ from rlnas.spaces import Space
 MOST_KNOWN = 300
 """Trials a surrogate is fitted on at most, so that its cost stays flat (chosen)."""
 
+_LONGEST = 5
+"""Trials between two fits at most: with n times `MOST_KNOWN` trials, n of them (chosen)."""
+
 KAPPAS = (0.0, 0.5, 1.0, 1.5, 2.0)
 """Standard deviations of optimism, in turn: from trusting the mean to exploring (chosen)."""
 
@@ -102,18 +105,15 @@ class Screen:
 
     def best_known(self) -> Tokens:
         """Return the architecture with the highest posterior mean among those that were trained."""
-        if self._fitted != len(self._history):
-            self._fit()
-        known = self._history.all()
-        mean, _ = self._surrogate.predict(self._encoder.features(self._rows))
-        return known[int(np.argmax(mean))]
+        self._refit()
+        mean, _ = self._surrogate.predict(self._encoder.features(self._known_rows()))
+        return self._history.tokens(int(np.argmax(mean)))
 
     def predict(
         self, candidates: Sequence[Tokens]
     ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
         """Return mean and standard deviation of each candidate, in normal quantiles of ranks."""
-        if self._fitted != len(self._history):
-            self._fit()
+        self._refit()
         rows = [self._row(tokens) for tokens in candidates]
         return self._surrogate.predict(self._encoder.features(rows))
 
@@ -129,6 +129,7 @@ class Screen:
         """Return what cannot be made again from the history."""
         return {
             "surrogate": self._surrogate.state(),
+            "fitted": self._fitted,
             "seed": self._seed,
             "turn": self._turn,
             "predicted": [[list(tokens), mean] for tokens, mean in self._predicted.items()],
@@ -145,15 +146,28 @@ class Screen:
         self._predicted = {tuple(tokens): float(mean) for tokens, mean in state["predicted"]}
         self._watched = [(float(p), float(r)) for p, r in state["watched"].tolist()]
         self.on, self.correlation = bool(state["on"]), float(state["correlation"])
+        if state["fitted"]:
+            self._fit(int(state["fitted"]))
 
-    def _fit(self) -> None:
+    def _refit(self) -> None:
+        """Fit on what is known by now; where that is much, only when some more of it came."""
+        known = len(self._history)
+        if known - self._fitted >= min(max(known // MOST_KNOWN, 1), _LONGEST):
+            self._fit(known)
+
+    def _fit(self, known: int) -> None:
+        """Fit on the first so many trials."""
+        rewards, rows = self._history.rewards()[:known], self._known_rows()
+        chosen = self._chosen(rewards)
+        features = self._encoder.features([rows[place] for place in chosen])
+        self._surrogate.fit(features, rank_normalised(rewards[chosen]), known)
+        self._fitted = known
+
+    def _known_rows(self) -> list[Row]:
+        """Return the features of all that was trained; each is read once."""
         for place in range(len(self._rows), len(self._history)):
             self._rows.append(self._encoder.row(self._history.tokens(place)))
-        rewards = self._history.rewards()
-        chosen = self._chosen(rewards)
-        rows = self._encoder.features([self._rows[place] for place in chosen])
-        self._surrogate.fit(rows, rank_normalised(rewards[chosen]), len(rewards))
-        self._fitted = len(self._history)
+        return self._rows
 
     def _chosen(self, rewards: npt.NDArray[np.float64]) -> list[int]:
         """Return what to fit on: all, or the best, the newest and a sample of the rest."""

@@ -3,7 +3,7 @@
 Letters: N known architectures, M candidates.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
 from typing import Any, Protocol
@@ -13,10 +13,15 @@ import numpy.typing as npt
 from scipy.linalg import cho_solve, cholesky, solve_triangular
 from scipy.special import ndtri
 from scipy.stats import rankdata
+from threadpoolctl import ThreadpoolController
 
 from rlnas.controllers.features import Features, Singles, distances
 
 Floats = npt.NDArray[np.float64]
+_BLAS, _ONE_THREAD = ThreadpoolController(), {"limits": 1, "user_api": "blas"}
+"""Systems of this size gain nothing from a second thread, and where other processes keep the
+cores busy, the threads' waiting for each other costs a hundredfold."""
+
 Distances = npt.NDArray[Any]
 """float32 where many are predicted, float64 where a system is solved."""
 
@@ -34,9 +39,6 @@ NOISES = (0.001, 0.01, 0.03, 0.1, 0.3)
 
 _WEIGHED_AGAIN = 1.5
 """Growth of what is known after which the kernels are weighed anew (chosen)."""
-
-_LEAST_WEIGHT = 1e-4
-"""Terms of a kernel that weigh less are left out; together they weigh less than 0.001."""
 
 
 class Surrogate(Protocol):
@@ -101,17 +103,18 @@ class Kernel:
 
     def likeness(self, decided: Distances, contained: Distances) -> Distances:
         """Return the kernel of two kinds of distances, as `distances` returns them."""
-        likeness = np.zeros_like(decided)
-        both = decided + contained
-        terms = [(both, length) for length in LENGTHS]
-        terms += [(contained, length) for length in COUNTS_LENGTHS]
-        for weight, (apart, length) in zip(self.weights.tolist(), terms, strict=True):
-            if weight > _LEAST_WEIGHT:
-                term = apart * (-1.0 / length)
-                np.exp(term, out=term)
-                term *= weight
-                likeness += term
+        placed, counted = np.split(self.weights, [len(LENGTHS)])
+        likeness: Distances = _falling(decided + contained, placed, LENGTHS)
+        likeness += _falling(contained, counted, COUNTS_LENGTHS)
         return likeness
+
+
+def _falling(apart: Distances, weights: Floats, lengths: Sequence[float]) -> Distances:
+    """Return ``sum_l w_l exp(-apart / l)``; distances are halves, so few values are worked out."""
+    halves = (2.0 * apart).astype(np.intp)
+    distances = 0.5 * np.arange(halves.max(initial=0) + 1)
+    values = np.exp(-distances[:, None] / np.array(lengths)) @ weights
+    return np.asarray(values.astype(apart.dtype)[halves])
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,10 +150,12 @@ class GaussianProcess:
 
     def fit(self, known: Features, targets: Floats, trials: int) -> None:
         """Learn anew; arguments as in `Surrogate.fit`."""
-        decided, contained = (each.astype(np.float64) for each in distances(known, known))
-        if self._kernel is None or trials >= _WEIGHED_AGAIN * self._weighed:
-            self._kernel, self._weighed = _mean_kernel(decided, contained, targets), trials
-        solved = _solved(self._kernel.likeness(decided, contained), self._kernel.noise, targets)
+        with _BLAS.limit(**_ONE_THREAD):
+            decided, contained = (each.astype(np.float64) for each in distances(known, known))
+            if self._kernel is None or trials >= _WEIGHED_AGAIN * self._weighed:
+                self._kernel, self._weighed = _mean_kernel(decided, contained, targets), trials
+            likeness = self._kernel.likeness(decided, contained)
+            solved = _solved(likeness, self._kernel.noise, targets)
         self._known, self._variance = known, solved.variance
         # To predict many candidates is what takes the time; single precision is enough for it.
         self._factor = solved.factor.astype(np.float32)
@@ -160,9 +165,10 @@ class GaussianProcess:
         """Return mean and standard deviation of each candidate's true value."""
         if self._kernel is None or self._known is None:
             raise RuntimeError("predict() before fit()")
-        likeness = self._kernel.likeness(*distances(candidates, self._known))
-        known = solve_triangular(self._factor, likeness.T, lower=True, check_finite=False)
-        explained = np.einsum("nm,nm->m", known, known).astype(np.float64)
+        with _BLAS.limit(**_ONE_THREAD):
+            likeness = self._kernel.likeness(*distances(candidates, self._known))
+            known = solve_triangular(self._factor, likeness.T, lower=True, check_finite=False)
+            explained = np.einsum("nm,nm->m", known, known).astype(np.float64)
         variance = self._variance * np.maximum(1.0 - explained, 1e-6)
         return (likeness @ self._weights).astype(np.float64), np.sqrt(variance)
 
