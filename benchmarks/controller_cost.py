@@ -30,7 +30,7 @@ from rlnas.evaluation import FORMATS, read_table, with_columns  # noqa: E402
 from rlnas.search.state import pack  # noqa: E402
 from rlnas.spaces import Architecture, ImageSpace, Space  # noqa: E402
 
-LENGTHS, WARM_UP, TRIALS = (100, 1000, 10_000), 20, 100
+LENGTHS, WARM_UP, TRIALS = (100, 500, 1000, 10_000), 20, 100
 ADDITIONS, PIECES = 1_000_000, 20
 Reward = Callable[[Architecture], float]
 

@@ -3,8 +3,8 @@
 Comparisons of paired searches, each by `rlnas benchmark`: NAS-Bench-201 by rows, as published
 methods count; NAS-Bench-Macro by networks; the same with one noisy training run as reward and
 the other two as report; dqn, whose schedule is laid over 100 trials; and ppo without a surrogate
-against evolution, which 200 seeds do not decide: give those ``--seeds 800``. Each search is kept
-as it ends: the same command goes on where it was stopped.
+against evolution, which 200 seeds do not decide: give those ``--seeds 800`` or 1600. Each search
+is kept as it ends: the same command goes on where it was stopped.
 
     python benchmarks/tables.py                          200 seeds of each, hours on 2 cores
     python benchmarks/tables.py --seeds 20 --only macro  a first look

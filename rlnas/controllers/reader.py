@@ -55,10 +55,11 @@ class Reader:
         if isinstance(weights, PositionWeights):
             logits: Floats = weights.logits[len(prefix)]
             return logits
-        if prefix not in self._read:
-            for length in range(len(prefix) + 1):
-                if prefix[:length] not in self._read:
-                    self._read_last(weights, prefix[:length])
+        known = len(prefix)
+        while known >= 0 and prefix[:known] not in self._read:
+            known -= 1
+        for length in range(known + 1, len(prefix) + 1):
+            self._read_last(weights, prefix[:length])
         return self._read[prefix][0]
 
     def _read_last(self, weights: Weights, prefix: tuple[int, ...]) -> None:

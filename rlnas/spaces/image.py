@@ -63,7 +63,6 @@ _MOST_FLAT = 1_000_000
 """Parameters up to which the reference child is flattened, as many as `max_params` is (chosen)."""
 _STRIDE = 50
 """Tokens after which a prefix is read ahead, far below the depth of recursion Python allows."""
-_INTEGERS = {int}
 
 
 class _State(NamedTuple):
@@ -143,7 +142,7 @@ class ImageSpace:
         self._decision = lru_cache(maxsize=4096)(self._compute_decision)
         self._mask = lru_cache(maxsize=4096)(self._compute_mask)
         self._architecture = lru_cache(maxsize=4096)(self._compute_architecture)
-        if not self._mask(()).any():
+        if not self.mask(()).any():
             raise SpaceError(
                 f"no network fits below max_params={max_params}, max_flops={self.max_flops} "
                 f"and max_activations={self.max_activations} with these choices; raise the caps or "
@@ -253,9 +252,11 @@ class ImageSpace:
             raise SpaceError(f"{decision} has no choice {value!r}: expected one of {choices}")
         return choices.index(value)
 
-    def _compute_architecture(self, tokens: tuple[int, ...]) -> Architecture:
+    def _compute_architecture(self, tokens: Sequence[int]) -> Architecture:
         check_tokens(self, tokens)
-        return Architecture(tokens, self._state(tokens).layers, self.input_shape, self.classes)
+        return Architecture(
+            tuple(tokens), self._state(tokens).layers, self.input_shape, self.classes
+        )
 
     def _nothing(self) -> _State:
         """Return what there is before the first layer."""
@@ -263,13 +264,13 @@ class ImageSpace:
         whole = network_cost((), self.input_shape, self.classes)
         return _State(Ground(self.input_shape), whole - head)
 
-    def _compute_state(self, prefix: tuple[int, ...]) -> _State:
+    def _compute_state(self, prefix: Sequence[int]) -> _State:
         if not prefix:
             return self._nothing()
         for length in range(_STRIDE, len(prefix), _STRIDE):
             self._state(prefix[:length])  # keeps the recursion below Python's limit
         before, token = self._state(prefix[:-1]), prefix[-1]
-        decision = self.decision(prefix[:-1])
+        decision = self._decision(prefix[:-1])
         if decision is None or not 0 <= token < len(decision.choices):
             raise SpaceError(
                 f"token {token} at position {len(prefix) - 1} is out of range: "
@@ -303,7 +304,7 @@ class ImageSpace:
     def _halved_twice(self, shape: Shape) -> bool:
         return all(now <= small for now, small in zip(shape, self._flat_size, strict=False))
 
-    def _compute_decision(self, prefix: tuple[int, ...]) -> Decision | None:
+    def _compute_decision(self, prefix: Sequence[int]) -> Decision | None:
         state = self._state(prefix)
         if state.stopped:
             return None
@@ -311,9 +312,9 @@ class ImageSpace:
             return self._by_name[_TYPE]
         return self._by_name[f"{state.kind}.{DECIDED[state.kind][len(state.chosen)]}"]
 
-    def _compute_mask(self, prefix: tuple[int, ...]) -> Mask:
+    def _compute_mask(self, prefix: Sequence[int]) -> Mask:
         mask = np.zeros(self._width, dtype=np.int8)
-        decision = self.decision(prefix)
+        decision = self._decision(prefix)
         if decision is None:
             return mask
         state = self._state(prefix)
@@ -368,9 +369,17 @@ def _fewest_layers(asked: int | None, most: int) -> int:
     return fewest
 
 
-def _plain(tokens: Sequence[int]) -> tuple[int, ...]:
-    if type(tokens) in (tuple, list) and set(map(type, tokens)) <= _INTEGERS:
-        return tuple(tokens)  # quick, for what comes by the thousand
+def _plain(tokens: Sequence[int]) -> Sequence[int]:
+    """Return tokens as a key of the caches: as bytes, quick to make and to find, where they fit."""
+    if type(tokens) is bytes:
+        return tokens
+    try:
+        return bytes(tuple(tokens))
+    except (TypeError, ValueError):  # no whole numbers, or not all from 0 to 255
+        return _whole_numbers(tokens)
+
+
+def _whole_numbers(tokens: Sequence[int]) -> tuple[int, ...]:
     try:
         return tuple(index(token) for token in tokens)
     except TypeError as error:
