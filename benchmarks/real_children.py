@@ -65,7 +65,8 @@ def rlnas(words: Sequence[str], out: Any, errors: Any) -> subprocess.CompletedPr
 def main() -> None:
     """Print one line per seed, and the paired differences."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--seeds", type=int, default=10)
+    parser.add_argument("--first", type=int, default=0, help="first seed")
+    parser.add_argument("--seeds", type=int, default=10, help="number of seeds")
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--to", type=Path, default=Path("benchmark-real-children"))
     chosen = parser.parse_args()
@@ -74,8 +75,9 @@ def main() -> None:
     print("|---" * (1 + len(FIGURES)) + "|", flush=True)
     pairs = []
     with ThreadPoolExecutor(chosen.workers) as pool:
-        for seed, found in enumerate(
-            pool.map(lambda seed: pair(seed, chosen.to), range(chosen.seeds))
+        seeds = range(chosen.first, chosen.first + chosen.seeds)
+        for seed, found in zip(
+            seeds, pool.map(lambda seed: pair(seed, chosen.to), seeds), strict=True
         ):
             pairs.append(found)
             cells = [f"{found[each]['first']:.4f}, {found[each]['second']:.4f}" for each in FIGURES]

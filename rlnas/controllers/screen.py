@@ -146,8 +146,8 @@ class Screen:
         self._predicted = {tuple(tokens): float(mean) for tokens, mean in state["predicted"]}
         self._watched = [(float(p), float(r)) for p, r in state["watched"].tolist()]
         self.on, self.correlation = bool(state["on"]), float(state["correlation"])
-        if state["fitted"]:
-            self._fit(int(state["fitted"]))
+        if fitted := int(state.get("fitted", 0)):  # older states lack it: each trial was a new fit
+            self._fit(fitted)
 
     def _refit(self) -> None:
         """Fit on what is known by now; where that is much, only when some more of it came."""
