@@ -32,7 +32,7 @@ _DRAWS, _HEATING = 30, 1.15
 temperature: the last is nearly uniform (chosen)."""
 
 _UNIFORM_DRAWS = 300
-"""Uniform draws where that found nothing, as when a small space is nearly used up (chosen)."""
+"""Uniform draws for one that was never proposed, when the policy finds none any more (chosen)."""
 
 _FIRST_DRAWS = 20
 """Uniform draws without a surrogate before the best are edited, as many as evolution begins with:

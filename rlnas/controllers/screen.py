@@ -16,7 +16,7 @@ from rlnas.spaces import Space
 MOST_KNOWN = 300
 """Trials a surrogate is fitted on at most, so that its cost stays flat (chosen)."""
 
-_LONGEST = 5
+_MOST_UNFITTED = 5
 """Trials between two fits at most: with n times `MOST_KNOWN` trials, n of them (chosen)."""
 
 KAPPAS = (0.0, 0.5, 1.0, 1.5, 2.0)
@@ -152,7 +152,7 @@ class Screen:
     def _refit(self) -> None:
         """Fit on what is known by now; where that is much, only when some more of it came."""
         known = len(self._history)
-        if known - self._fitted >= min(max(known // MOST_KNOWN, 1), _LONGEST):
+        if known - self._fitted >= min(max(known // MOST_KNOWN, 1), _MOST_UNFITTED):
             self._fit(known)
 
     def _fit(self, known: int) -> None:
