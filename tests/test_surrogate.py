@@ -173,13 +173,14 @@ class Oracle:
     """A surrogate that knows, or knows the opposite."""
 
     def __init__(self, sign):
-        self.sign, self.fitted_on, self.trials = sign, [], []
+        self.sign, self.fitted_on, self.trials, self.predicted = sign, [], [], []
 
     def fit(self, known, targets, trials):
         self.fitted_on.append(len(known))
         self.trials.append(trials)
 
     def predict(self, candidates):
+        self.predicted.append(len(candidates))
         bits = np.arange(candidates.decided.shape[1])
         total = candidates.decided @ np.maximum(
             bits % 5 - 1, 0
@@ -261,7 +262,7 @@ def test_fits_are_rarer_when_much_is_known_and_a_loaded_screen_goes_on_from_the_
     rng, history = np.random.default_rng(4), History(10)
     screen = Screen(IMAGE, GaussianProcess(), history, 0)
     sequences = list(dict.fromkeys(uniform(IMAGE, rng) for _ in range(4 * MOST_KNOWN)))
-    probe, known = sequences[:20], sequences[20 : 20 + 3 * MOST_KNOWN + 3]
+    probe, known = sequences[:20], sequences[20 : 20 + 3 * MOST_KNOWN]
     for tokens in known[:-3]:
         history.add(tokens, float(rng.random()))
     fitted, _ = screen.predict(probe)
@@ -275,6 +276,25 @@ def test_fits_are_rarer_when_much_is_known_and_a_loaded_screen_goes_on_from_the_
     anew, _ = screen.predict(probe)
     assert not np.array_equal(anew, fitted)
     assert np.array_equal(loaded.predict(probe)[0], anew)
+
+
+def test_what_was_predicted_since_the_last_fit_is_not_predicted_again():
+    history, oracle = History(10), Oracle(1)
+    screen = Screen(TABLE, oracle, history, 0)
+    rows = table_rows(60)
+    for tokens in rows[:20]:
+        history.add(tokens, float(sum(tokens)))
+    first, _ = screen.predict(rows[20:40])
+    both, _ = screen.predict([*rows[50:55], *rows[20:40]])
+    assert oracle.predicted == [20, 5]
+    assert both.tolist() == [*screen.predict(rows[50:55])[0], *first]
+    loaded = Screen(TABLE, oracle, history, 0)
+    loaded.load(screen.state())
+    assert loaded.predict([*rows[50:55], *rows[20:40]])[0].tolist() == both.tolist()
+    assert oracle.predicted == [20, 5]
+    oracle.sign = -1
+    history.add(rows[20], float(sum(rows[20])))
+    assert screen.predict(rows[20:40])[0].tolist() == (-first).tolist()
 
 
 def test_best_known_looks_through_noise():

@@ -1,6 +1,7 @@
 """The surrogate screen: of many candidates, which is worth a training?"""
 
 from collections.abc import Mapping, Sequence
+from math import ceil
 from typing import Any
 
 import numpy as np
@@ -17,7 +18,7 @@ MOST_KNOWN = 300
 """Trials a surrogate is fitted on at most, so that its cost stays flat (chosen)."""
 
 _MOST_UNFITTED = 5
-"""Trials between two fits at most: with n times `MOST_KNOWN` trials, n of them (chosen)."""
+"""Trials between two fits at most; one up to `MOST_KNOWN`, two up to twice that (chosen)."""
 
 KAPPAS = (0.0, 0.5, 1.0, 1.5, 2.0)
 """Standard deviations of optimism, in turn: from trusting the mean to exploring (chosen)."""
@@ -59,6 +60,7 @@ class Screen:
         self._rows: list[Row] = []
         self._read: dict[Tokens, Row] = {}
         self._fitted = 0
+        self._foreseen: dict[Tokens, tuple[float, float]] = {}  # mean, deviation; by the last fit
         self._turn = 0
         self._predicted: dict[Tokens, float] = {}  # of what was proposed and is under way
         self._watched: list[tuple[float, float]] = []  # prediction, reward
@@ -112,24 +114,40 @@ class Screen:
     def predict(
         self, candidates: Sequence[Tokens]
     ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
-        """Return mean and standard deviation of each candidate, in normal quantiles of ranks."""
+        """Return mean and standard deviation of each candidate, in normal quantiles of ranks.
+
+        What was predicted since the last fit is not predicted again.
+
+        Args:
+            candidates: At least one architecture.
+        """
         self._refit()
-        rows = [self._row(tokens) for tokens in candidates]
-        return self._surrogate.predict(self._encoder.features(rows))
+        seen = self._foreseen
+        new = [tokens for tokens in candidates if tokens not in seen] if seen else candidates
+        if new:
+            rows = [self._row(tokens) for tokens in new]
+            mean, deviation = self._surrogate.predict(self._encoder.features(rows))
+            seen.update(zip(new, zip(mean.tolist(), deviation.tolist(), strict=True), strict=True))
+        if len(new) < len(candidates):
+            mean, deviation = np.array([seen[tokens] for tokens in candidates]).T
+        return mean, deviation
 
     def _row(self, tokens: Tokens) -> Row:
         """Return the features of a candidate, of which most come again at the next proposal."""
-        if tokens not in self._read:
+        row = self._read.get(tokens)
+        if row is None:
             if len(self._read) >= _READ:
                 self._read.clear()
-            self._read[tokens] = self._encoder.row(tokens)
-        return self._read[tokens]
+            row = self._read[tokens] = self._encoder.row(tokens)
+        return row
 
     def state(self) -> dict[str, Any]:
         """Return what cannot be made again from the history."""
         return {
             "surrogate": self._surrogate.state(),
             "fitted": self._fitted,
+            "foreseen": [list(tokens) for tokens in self._foreseen],
+            "foresight": np.array(list(self._foreseen.values())).reshape(-1, 2),
             "seed": self._seed,
             "turn": self._turn,
             "predicted": [[list(tokens), mean] for tokens, mean in self._predicted.items()],
@@ -148,11 +166,14 @@ class Screen:
         self.on, self.correlation = bool(state["on"]), float(state["correlation"])
         if fitted := int(state.get("fitted", 0)):  # older states lack it: each trial was a new fit
             self._fit(fitted)
+        # Not predicted again: the last bits depend on what is predicted together.
+        foreseen = map(tuple, state.get("foreseen", []))
+        self._foreseen = dict(zip(foreseen, map(tuple, state.get("foresight", [])), strict=True))
 
     def _refit(self) -> None:
         """Fit on what is known by now; where that is much, only when some more of it came."""
         known = len(self._history)
-        if known - self._fitted >= min(max(known // MOST_KNOWN, 1), _MOST_UNFITTED):
+        if known - self._fitted >= min(ceil(known / MOST_KNOWN), _MOST_UNFITTED):
             self._fit(known)
 
     def _fit(self, known: int) -> None:
@@ -161,7 +182,7 @@ class Screen:
         chosen = self._chosen(rewards)
         features = self._encoder.features([rows[place] for place in chosen])
         self._surrogate.fit(features, rank_normalised(rewards[chosen]), known)
-        self._fitted = known
+        self._fitted, self._foreseen = known, {}
 
     def _known_rows(self) -> list[Row]:
         """Return the features of all that was trained; each is read once."""
