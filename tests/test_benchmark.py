@@ -1,6 +1,11 @@
 """`rlnas benchmark`: paired searches on a table, kept as they end."""
 
 import json
+import os
+import signal
+import subprocess
+import sys
+import time
 
 import numpy as np
 import pytest
@@ -275,18 +280,51 @@ def test_results_of_other_code_are_not_used(path, tmp_path, own, capsys):
 
 @pytest.mark.parametrize(
     "damage",
-    [{"picks": []}, {"picks": [[1, "a"]]}, {"believed": {"x": 1}}, {"seconds": None}],
-    ids=["no picks", "no number", "no trial", "no time"],
+    [
+        {"controller": ["random"]},
+        {"seed": {}},
+        {"played": {"picks": []}},
+        {"played": {"picks": [[2, 1.0]]}},
+        {"played": {"picks": [[1, "a"]]}},
+        {"played": {"believed": {"x": 1}}},
+        {"played": {"optimum_at": "soon"}},
+        {"played": {"seconds": None}},
+    ],
+    ids=str,
 )
 def test_damaged_result_is_done_anew(path, tmp_path, damage):
     words = ["--controllers", "random", "--trials", "9", "--seeds", "1", "--to", tmp_path / "out"]
     whole = searched(path, *words)
     results = tmp_path / "out" / "results.jsonl"
     line = json.loads(results.read_text())
-    line["played"] |= damage
-    results.write_text(json.dumps(line) + "\n")
+    damage = {"played": {}} | damage
+    line |= damage | {"played": line["played"] | damage["played"]}
+    results.write_bytes(b"\xff\n" + json.dumps(line).encode() + b"\n")
     again = searched(path, *words)
     assert again["controllers"]["random"]["at"] == whole["controllers"]["random"]["at"]
+    assert len(results.read_bytes().splitlines()) == 3
+
+
+def test_damaged_mark_is_one_sentence(path, tmp_path, capsys):
+    words = ["benchmark", "--table", str(path), "--reward", "valid", "--controllers", "random"]
+    words += ["--trials", "5", "--seeds", "1", "--to", str(tmp_path / "out")]
+    assert main(words) == 0
+    (tmp_path / "out" / "benchmark.json").write_text("{")
+    assert main(words) != 0
+    assert "benchmark.json is damaged: expected JSON" in capsys.readouterr().err
+
+
+def test_progress_counts_what_was_asked_for(path, tmp_path):
+    def benchmark(name):
+        columns = TableFormat("arch", "valid", ("test",), "none")
+        return Benchmark(
+            path, columns, [Contestant.read(name)], trials=9, seeds=2, folder=tmp_path / "out"
+        )
+
+    told = []
+    benchmark("random").run(1, lambda *counts: None)
+    benchmark("evolution").run(1, lambda *counts: told.append(counts))
+    assert told == [(0, 2), (1, 2), (2, 2)]
 
 
 def test_stop_says_what_is_kept(path, tmp_path):
@@ -300,6 +338,27 @@ def test_stop_says_what_is_kept(path, tmp_path):
 
     with pytest.raises(InterruptedRunError, match="stopped; 1 of 3 searches are kept in"):
         benchmark.run(1, stop)
+
+
+def test_two_signals_end_it_and_its_processes(path, tmp_path, own):
+    name = own("slow", "open('begun', 'w').write(str(os.getpid())); import time; time.sleep(900)")
+    words = ["benchmark", "--table", str(path), "--reward", "valid", "--controllers", name]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "rlnas", *words],
+        stderr=subprocess.PIPE,
+        env=os.environ | {"PYTHONPATH": os.pathsep.join([str(tmp_path), *sys.path])},
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )
+    begun = tmp_path / "begun"
+    while not begun.exists() or not begun.read_text():
+        assert process.poll() is None
+        time.sleep(0.05)
+    process.send_signal(signal.SIGINT)
+    time.sleep(0.2)
+    process.send_signal(signal.SIGINT)
+    process.communicate(timeout=120)
+    with pytest.raises(ProcessLookupError):
+        os.kill(int(begun.read_text()), 0)
 
 
 def test_dead_process_is_one_sentence(path, tmp_path, own, capsys):

@@ -18,6 +18,7 @@ from rlnas.config import ControllerConfig
 from rlnas.controllers import Trajectory, make_controller
 from rlnas.controllers.baseline import Baseline
 from rlnas.controllers.losses import (
+    clipped_policy_gradient_loss,
     entropy_bonus,
     masked_log_softmax,
     policy_entropy,
@@ -331,6 +332,40 @@ def test_entropy_is_that_of_the_allowed_choices():
     assert got[weight == 1] == pytest.approx(expected[weight == 1], abs=1e-5)
     total = (expected * weight).sum() / 2
     assert float(entropy_bonus(entropy_t, weight)) == pytest.approx(total, abs=1e-5)
+
+
+def test_clipped_loss_is_that_of_ppo():
+    logits, mask, action, advantage, weight = example()
+    log_p = np.array(masked_log_softmax(logits, mask))
+    chosen = np.take_along_axis(log_p, action[..., None], axis=-1)[..., 0]
+    steps = np.array([[0.1, -0.3, 0.0], [0.5, -0.1, 3.0]], dtype=np.float32)  # new less old
+    loss = clipped_policy_gradient_loss(log_p, action, chosen - steps, advantage, weight, clip=0.2)
+    good = np.exp(0.1) + np.exp(-0.3)  # within 1.2, and below 0.8 where PPO does not clip
+    bad = np.exp(0.5) + np.exp(-0.1) + np.exp(2.0)  # not clipped above either, but held at e^2
+    assert float(loss) == pytest.approx(-(0.5 * good - 2.0 * bad) / 2, rel=1e-5)
+    steps[0] = 1.0, -1.0, 0.0
+    steps[1] = 0.0, -1.0, 0.0
+    loss = clipped_policy_gradient_loss(log_p, action, chosen - steps, advantage, weight, clip=0.2)
+    good, bad = 1.2 + np.exp(-1.0), 1.0 + 0.8 + 1.0
+    assert float(loss) == pytest.approx(-(0.5 * good - 2.0 * bad) / 2, rel=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("part", "weight", "likelier"),
+    [("advantage", 1.0, True), ("advantage", -1.0, False), ("imitation", 1.0, True)],
+)
+def test_ppo_makes_likelier_what_was_good_or_is_imitated(part, weight, likelier):
+    controller = make_controller(SPACE, ControllerConfig(name="ppo", surrogate="none"), 0)
+    tokens, log_probs = propose(controller)
+    before = controller._log_prob(tokens)
+    assert before == pytest.approx(sum(log_probs))
+    batch = controller._padded([tokens], 0.0)
+    batch["log_prob"][0, : len(tokens)] = log_probs
+    batch[part][0] = weight
+    controller._policy.update(batch, epochs=4)
+    after = controller._log_prob(tokens)
+    assert (after > before) is likelier
+    assert abs(after - before) > 0.05
 
 
 def test_losses_refuse_wrong_ranks():

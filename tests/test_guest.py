@@ -77,7 +77,8 @@ def test_own_controller_is_made_and_keeps_the_contract(module):
     ("name", "options", "sentence"),
     [
         ("masked", {"token": 9}, "expected an allowed token for position 1, one of"),
-        ("nan", {"log_prob": "float('nan')"}, "expected a finite log-probability for position 1"),
+        ("nan", {"log_prob": "float('nan')"}, "expected a finite log-probability of at most 0"),
+        ("positive", {"log_prob": "5.0"}, "of at most 0 for position 1, got"),
         ("figure", {"figure": "float('nan')"}, r"learn\(\) returned nan for 'controller/mine'"),
     ],
 )

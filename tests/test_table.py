@@ -104,6 +104,7 @@ def test_compressed_table_is_read(tmp_path):
             "1,b",
             "row 3 of the table: expected a token string of 2 tokens, as",
         ),
+        ("10,b", "1,0,b", "row 3: expected 5 fields, as many as the line of names has, got 6"),
         ("70.0", "high", "row 3, column valid: expected a finite number, got 'high'"),
         ("65.5", "nan", "row 4, column valid: expected a finite number, got 'nan'"),
         (TABLE[len("arch,canonical,valid,test,params\n") :], "", "expected at least one row"),

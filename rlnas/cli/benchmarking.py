@@ -27,7 +27,7 @@ from rlnas.evaluation import FORMATS, TableFormat, with_columns
     "--format",
     "layout",
     type=click.Choice(sorted(FORMATS)),
-    help="Columns of a published table; the flags below go before it.",
+    help="Columns of a published table; where a flag below names another column, the flag holds.",
 )
 @click.option("--tokens", metavar="COLUMN", help="Column of the token strings. [default: arch]")
 @click.option("--reward", metavar="COLUMN", help="Column that the search sees. [default: reward]")
@@ -98,7 +98,7 @@ def benchmark(
         FORMATS[layout] if layout else TableFormat(),
         tokens=tokens,
         reward=reward,
-        report=None if report is None else tuple(report.split(",")),
+        report=None if report is None else tuple(name.strip() for name in report.split(",")),
         key=key,
     )
     place = folder or Path(f"benchmark-{table.name.split('.')[0]}")

@@ -16,6 +16,9 @@ from rlnas.spaces import Space, prefix_of
 OWN_FIGURES = "controller/own/"
 """How the tags of what a user's controller logs begin."""
 
+_ROUNDED = 1e-5
+"""How far a log-probability may be above 0, by the rounding of single precision (chosen)."""
+
 _METHODS = ("act", "probabilities", "learn", "state", "load")
 
 
@@ -191,10 +194,10 @@ class Guest:
                 f"controller {self._name}: expected an allowed token for {name}, one of "
                 f"{np.flatnonzero(mask).tolist()}, got {token}; mend the class"
             )
-        if not np.isfinite(log_prob):
+        if not (np.isfinite(log_prob) and log_prob <= _ROUNDED):
             raise ControllerError(
-                f"controller {self._name}: expected a finite log-probability for {name}, got "
-                f"{log_prob}; mend the class"
+                f"controller {self._name}: expected a finite log-probability of at most 0 for "
+                f"{name}, got {log_prob}; mend the class"
             )
 
 

@@ -12,6 +12,7 @@ Tensor = Any
 """An array of the Keras backend, or a NumPy array."""
 
 _LONGEST_STEP = 2.0
+"""Largest change of a log-probability that still teaches (chosen)."""
 
 _MASKED = -1e9
 """Added to a masked logit: exp() of it is exactly 0 in float32, yet 0 times it is not NaN."""
@@ -73,8 +74,10 @@ def clipped_policy_gradient_loss(
     """Return the clipped surrogate loss of PPO (Schulman et al. 2017, equation 7).
 
     The mean over the batch of ``-sum_t min(r_t A, clip(r_t, 1 - c, 1 + c) A)``, r_t the
-    ratio of the new to the old probability of what was chosen. No gradient flows through
-    the advantage or the old probabilities.
+    ratio of the new to the old probability of what was chosen. The ratio itself is held
+    between e^-2 and e^2, so that a bad choice that grew far more likely weighs no more than
+    e^2 (as the dual clip of Ye et al. 2020, equation 3, does) and nothing overflows. No gradient
+    flows through the advantage or the old probabilities.
 
     Args:
         log_p_t: float32[B, T, V], log-probabilities.
@@ -91,7 +94,6 @@ def clipped_policy_gradient_loss(
     _check_rank(2, action_t=action_t, log_p_old_t=log_p_old_t, weight_t=weight_t)
     _check_rank(1, advantage=advantage)
     advantage_t = keras.ops.stop_gradient(advantage)[:, None]
-    # Where a token was hardly possible the ratio could overflow; beyond e^2 it is clipped anyway.
     step_t = log_prob_of(log_p_t, action_t) - keras.ops.stop_gradient(log_p_old_t)
     ratio_t = keras.ops.exp(keras.ops.clip(step_t, -_LONGEST_STEP, _LONGEST_STEP))
     near_t = keras.ops.clip(ratio_t, 1.0 - clip, 1.0 + clip)

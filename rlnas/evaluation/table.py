@@ -11,7 +11,7 @@ import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TextIO
+from typing import TextIO, cast
 
 from rlnas.config import RecipeConfig
 from rlnas.errors import DataError, SpaceError, first_line
@@ -121,7 +121,7 @@ def read_table(path: Path, columns: TableFormat) -> Table:
     Raises:
         DataError: The file cannot be read, a column is missing, a token string is malformed or
             comes twice, a number is none. The sentence names row and column; rows are numbered
-            from 1, the line of names not counted.
+            from 1, the line of names and empty lines not counted.
     """
     records = _records(path, columns)
     strings = [record[columns.tokens] for record in records]
@@ -146,13 +146,21 @@ def _records(path: Path, columns: TableFormat) -> list[dict[str, str]]:
     try:
         with _opened(path) as file:
             reader = csv.DictReader(file, restval="")
-            _check_columns(reader.fieldnames or (), columns, path)
-            return list(reader)
+            names = reader.fieldnames or ()
+            _check_columns(names, columns, path)
+            records = list(reader)
     except (OSError, EOFError, zlib.error, UnicodeDecodeError, csv.Error) as error:
         raise DataError(
             f"{path} cannot be read as CSV: {first_line(error)}; expected a text file, plain or "
             "compressed as .gz, with a line of column names"
         ) from error
+    for number, record in enumerate(records, start=1):
+        if more := record.get(cast("str", None)):  # where DictReader puts what has no name
+            raise DataError(
+                f"{path}, row {number}: expected {len(names)} fields, as many as the line of "
+                f"names has, got {len(names) + len(more)}; put fields with commas in quotes"
+            )
+    return records
 
 
 def _opened(path: Path) -> TextIO:
@@ -212,8 +220,8 @@ def with_columns(
 ) -> TableFormat:
     """Return a format with the columns that a user named in their place."""
     return TableFormat(
-        tokens or columns.tokens,
-        reward or columns.reward,
+        columns.tokens if tokens is None else tokens,
+        columns.reward if reward is None else reward,
         columns.report if report is None else report,
-        key or columns.key,
+        columns.key if key is None else key,
     )

@@ -142,12 +142,12 @@ def _checked(rows: list[Words], strings: Sequence[str]) -> list[Words]:
         if not words or len(words) != len(rows[0]):
             raise SpaceError(
                 f"row {number} of the table: expected a token string of {max(len(rows[0]), 1)} "
-                f"tokens, as in row 1, got {string!r}"
+                f"tokens, as in row 1, got {string!r}; mend the row or drop it"
             )
         if first.setdefault(words, number) != number:
             raise SpaceError(
                 f"row {number} of the table: expected each token string once, got {string!r}, "
-                f"which row {first[words]} has too"
+                f"which row {first[words]} has too; drop one of the two"
             )
     return rows
 

@@ -14,9 +14,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from pydantic import TypeAdapter, ValidationError
 
 from rlnas.controllers import make_controller
-from rlnas.errors import InterruptedRunError, RunError, StorageError
+from rlnas.errors import InterruptedRunError, RunError, StorageError, first_line
 from rlnas.evaluation import Table, TableFormat, read_table
 from rlnas.search.benchmark.contestant import Contestant
 from rlnas.search.benchmark.play import Played, play
@@ -108,13 +109,15 @@ class Benchmark:
 
     def tasks(self) -> list[Task]:
         """Return what is still to be done, the smallest seeds first."""
-        every = [
+        return [task for task in self._asked() if task.name not in self._done]
+
+    def _asked(self) -> list[Task]:
+        return [
             Task(contestant, seed, trials, self.budgets)
             for seed in range(self._seeds)
             for contestant in self._contestants
             for trials in (self.budgets if contestant.per_budget else (self.trials,))
         ]
-        return [task for task in every if task.name not in self._done]
 
     def run(self, workers: int, ended: Callable[[int, int], None]) -> dict[str, Any]:
         """Do what is still to be done, and write all figures.
@@ -131,16 +134,19 @@ class Benchmark:
             RunError: A process died.
             StorageError: The disk refused.
         """
-        tasks = self.tasks()
-        count = len(tasks) + len(self._done)
-        ended(len(self._done), count)
+        tasks, count = self.tasks(), len(self._asked())
+
+        def tell() -> None:
+            ended(count - len(self.tasks()), count)
+
+        tell()
         try:
             with stopping_by_signal():
-                self._search_all(tasks, workers, lambda: ended(len(self._done), count))
+                self._search_all(tasks, workers, tell)
         except KeyboardInterrupt:
             raise InterruptedRunError(
-                f"stopped; {len(self._done)} of {count} searches are kept in {self._folder}, the "
-                "same command goes on there"
+                f"stopped; {count - len(self.tasks())} of {count} searches are kept in "
+                f"{self._folder}, the same command goes on there"
             ) from None
         found = self.figures()
         self._write(found)
@@ -239,17 +245,20 @@ class Benchmark:
         marked, results = self._folder / "benchmark.json", self._folder / "results.jsonl"
         try:
             self._folder.mkdir(parents=True, exist_ok=True)
-            if marked.exists() and json.loads(marked.read_text("utf-8")) != mark:
+            if marked.exists() and _read_json(marked) != mark:
                 raise RunError(
                     f"{self._folder} holds a benchmark of another table or of other columns; "
                     "pass another folder with --to"
                 )
             marked.write_text(json.dumps(mark, indent=1), encoding="utf-8")
-            text = results.read_text("utf-8") if results.exists() else ""
+            text = results.read_text("utf-8", errors="replace") if results.exists() else ""
             if text and not text.endswith("\n"):  # stopped in the middle of a line
                 self._append("\n")
-        except (OSError, ValueError) as error:
-            raise StorageError(f"{self._folder} cannot be used: {error}") from error
+        except OSError as error:
+            raise StorageError(
+                f"{self._folder} cannot be used: {error.strerror or error}; "
+                "pass another folder with --to"
+            ) from error
         kept: dict[tuple[str, int, int], Played] = {}
         others = set()
         for name, made_by, played in _results(text.splitlines()):
@@ -300,28 +309,45 @@ class Benchmark:
             ) from error
 
 
+def _read_json(path: Path) -> Any:
+    """Return what a file says.
+
+    Raises:
+        StorageError: It is damaged.
+    """
+    try:
+        return json.loads(path.read_text("utf-8"))
+    except ValueError as error:
+        raise StorageError(
+            f"{path} is damaged: expected JSON, {first_line(error)}; pass another folder with "
+            "--to, or delete this file if the results beside it are of this table and its columns"
+        ) from error
+
+
+@dataclass(frozen=True, slots=True)
+class _Line:
+    """A line of the results."""
+
+    controller: str
+    seed: int
+    trials: int
+    played: Played
+    of: str | None = None
+
+
+_LINE = TypeAdapter(_Line)
+
+
 def _results(lines: Sequence[str]) -> Iterator[tuple[tuple[str, int, int], str | None, Played]]:
     """Read names, marks and results; what is damaged, or not written to its end, is left out."""
     for line in lines:
         try:
-            record = json.loads(line)
-            played = record["played"]
-            picks = tuple((int(place), float(report)) for place, report in played["picks"])
-            if not picks:
-                raise ValueError("no picks")
-            yield (
-                (record["controller"], record["seed"], record["trials"]),
-                record.get("of"),
-                Played(
-                    int(played["trials"]),
-                    picks,
-                    {int(trial): float(report) for trial, report in played["believed"].items()},
-                    played["optimum_at"],
-                    float(played["seconds"]),
-                ),
-            )
-        except (ValueError, KeyError, TypeError):
+            read = _LINE.validate_json(line)
+        except ValidationError:
             continue
+        picks = read.played.picks
+        if picks and picks[0][0] == 1:  # the first network is the best so far
+            yield (read.controller, read.seed, read.trials), read.of, read.played
 
 
 @contextmanager
@@ -329,6 +355,7 @@ def _workers(count: int, path: Path, columns: TableFormat) -> Iterator[ProcessPo
     """Start worker processes that have read the table."""
     before = {name: os.environ.get(name) for name in _ENVIRONMENT}
     os.environ.update(_ENVIRONMENT)
+    others = multiprocessing.active_children()
     pool = ProcessPoolExecutor(
         count,
         mp_context=multiprocessing.get_context("spawn"),
@@ -337,6 +364,11 @@ def _workers(count: int, path: Path, columns: TableFormat) -> Iterator[ProcessPo
     )
     try:
         yield pool
+    except BaseException:
+        # What they are at is lost anyway, and a second signal may come while one waits for them.
+        for process in set(multiprocessing.active_children()) - set(others):
+            process.kill()
+        raise
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
         for name, value in before.items():
