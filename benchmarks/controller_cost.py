@@ -23,13 +23,14 @@ from math import log  # noqa: E402
 import numpy as np  # noqa: E402
 from arguments import on_tables  # noqa: E402
 
-from rlnas.config import ControllerConfig  # noqa: E402
 from rlnas.controllers import Trajectory, make_controller, propose, uniform  # noqa: E402
 from rlnas.cost import network_cost  # noqa: E402
 from rlnas.evaluation import FORMATS, read_table, with_columns  # noqa: E402
+from rlnas.search.benchmark import Contestant  # noqa: E402
 from rlnas.search.state import pack  # noqa: E402
 from rlnas.spaces import Architecture, ImageSpace, Space  # noqa: E402
 
+CONTROLLERS = ("ppo", "ppo+surrogate=none", "ppo+surrogate=forest", "dqn")
 LENGTHS, WARM_UP, TRIALS = (100, 500, 1000, 10_000), 20, 100
 ADDITIONS, PIECES = 1_000_000, 20
 Reward = Callable[[Architecture], float]
@@ -58,9 +59,9 @@ def loop(additions: int) -> int:
     return total
 
 
-def cost(space: Space, reward: Reward, length: int, surrogate: str) -> tuple[Clock, int]:
+def cost(space: Space, reward: Reward, length: int, words: str) -> tuple[Clock, int]:
     """Return what a hundred trials and the loop took, and the size of the state in bytes."""
-    controller = make_controller(space, ControllerConfig(name="ppo", surrogate=surrogate), 0)
+    controller = make_controller(space, Contestant.read(words).config, 0, trials=length + TRIALS)
     rng, known = np.random.default_rng(0), set()
     while len(known) < length:
         tokens = uniform(space, rng)
@@ -101,17 +102,17 @@ def main() -> None:
         ),
     }
     print(
-        "| space | surrogate | history | ms a trial | with its state saved | state, kB | loop, ms |"
+        "| space | controller | history | ms a trial | and its state saved | state, kB | loop, ms |"
     )
     print("|---|---|---|---|---|---|---|")
     for name, (space, reward) in spaces.items():
-        for surrogate in ("gp", "none"):
+        for words in CONTROLLERS:
             for length in LENGTHS:
-                clock, size = cost(space, reward, length, surrogate)
+                clock, size = cost(space, reward, length, words)
                 alone = clock.spent["controlling"] / TRIALS
                 times = f"{alone:.1f} | {alone + clock.spent['saving'] / TRIALS:.1f}"
                 loops = f"{size // 1000} | {clock.spent['loop']:.0f}"
-                print(f"| {name} | {surrogate} | {length} | {times} | {loops} |", flush=True)
+                print(f"| {name} | {words} | {length} | {times} | {loops} |", flush=True)
 
 
 if __name__ == "__main__":

@@ -2,9 +2,10 @@
 
 Comparisons of paired searches, each by `rlnas benchmark`: NAS-Bench-201 by rows, as published
 methods count; NAS-Bench-Macro by networks; the same with one noisy training run as reward and
-the other two as report; dqn, whose schedule is laid over 100 trials; and ppo without a surrogate
-against evolution, which 200 seeds do not decide: give those ``--seeds 800`` or 1600. Each search
-is kept as it ends: the same command goes on where it was stopped.
+the other two as report; the surrogate forest, within 100 trials, for it is slow; dqn, whose
+schedule is laid over 100 trials; ppo with a policy that does not learn, within 100 trials; and ppo
+without a surrogate against evolution, which 200 seeds do not decide: give those ``--seeds 800`` or
+1600. Each search is kept as it ends: the same command goes on where it was stopped.
 
     python benchmarks/tables.py                          200 seeds of each, hours on 2 cores
     python benchmarks/tables.py --seeds 20 --only macro  a first look
@@ -18,9 +19,7 @@ from rlnas.cli.app import main as rlnas
 
 EVOLUTION = "evolution,evolution+population=50+tournament=10"
 REINFORCE = ",".join(f"reinforce+preset={preset}" for preset in ("default", "zoph", "enas", "nats"))
-EVERYONE = (
-    f"ppo,ppo+surrogate=forest,ppo+surrogate=none,{EVOLUTION},{REINFORCE},genetic,local,random"
-)
+EVERYONE = f"ppo,ppo+surrogate=none,{EVOLUTION},{REINFORCE},genetic,local,random"
 
 NASBENCH201 = ["--table", "nasbench201_cifar10.csv.gz", "--format", "nasbench201"]
 MACRO = ["--table", "nas_bench_macro_cifar10.csv.gz", "--format", "macro"]
@@ -33,10 +32,21 @@ COMPARISONS = {
         *(*NASBENCH201, "--key", "none", "--controllers", f"ppo+surrogate=none,{EVOLUTION}")
     ],
     "no-surrogate-macro": [*(*MACRO, *CLEAN, "--controllers", f"ppo+surrogate=none,{EVOLUTION}")],
+    "forest-nasbench201": [*NASBENCH201, "--key", "none", "--controllers", "ppo+surrogate=forest"],
+    "forest-macro": [*MACRO, *CLEAN, "--controllers", "ppo+surrogate=forest"],
     "dqn-nasbench201": [*NASBENCH201, "--key", "none", "--controllers", "dqn,random"],
     "dqn-macro": [*MACRO, *CLEAN, "--controllers", "dqn,random"],
 }
+for surrogate in ("gp", "none"):  # what does the policy's learning add?
+    pair = f"ppo+surrogate={surrogate},ppo+surrogate={surrogate}+learning_rate=1e-12"
+    COMPARISONS |= {
+        f"frozen-{surrogate}-nasbench201": [*NASBENCH201, "--key", "none", "--controllers", pair],
+        f"frozen-{surrogate}-macro": [*MACRO, *CLEAN, "--controllers", pair],
+    }
 TRIALS = {
+    **{name: 100 for name in COMPARISONS if name.startswith("frozen-")},
+    "forest-nasbench201": 100,
+    "forest-macro": 100,
     "dqn-nasbench201": 100,
     "dqn-macro": 100,
     "no-surrogate-nasbench201": 192,
