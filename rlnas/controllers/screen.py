@@ -143,11 +143,12 @@ class Screen:
 
     def state(self) -> dict[str, Any]:
         """Return what cannot be made again from the history."""
+        foreseen = {} if self._outdated else self._foreseen
         return {
             "surrogate": self._surrogate.state(),
             "fitted": self._fitted,
-            "foreseen": [list(tokens) for tokens in self._foreseen],
-            "foresight": np.array(list(self._foreseen.values())).reshape(-1, 2),
+            "foreseen": [list(tokens) for tokens in foreseen],
+            "foresight": np.array(list(foreseen.values())).reshape(-1, 2),
             "seed": self._seed,
             "turn": self._turn,
             "predicted": [[list(tokens), mean] for tokens, mean in self._predicted.items()],
@@ -170,11 +171,15 @@ class Screen:
         foreseen = map(tuple, state.get("foreseen", []))
         self._foreseen = dict(zip(foreseen, map(tuple, state.get("foresight", [])), strict=True))
 
-    def _refit(self) -> None:
-        """Fit on what is known by now; where that is much, only when some more of it came."""
+    @property
+    def _outdated(self) -> bool:
+        """Whether the last fit is too old: where much is known, only when some more of it came."""
         known = len(self._history)
-        if known - self._fitted >= min(ceil(known / MOST_KNOWN), _MOST_UNFITTED):
-            self._fit(known)
+        return known - self._fitted >= min(ceil(known / MOST_KNOWN), _MOST_UNFITTED)
+
+    def _refit(self) -> None:
+        if self._outdated:
+            self._fit(len(self._history))
 
     def _fit(self, known: int) -> None:
         """Fit on the first so many trials."""
