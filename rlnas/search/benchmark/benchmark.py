@@ -135,14 +135,11 @@ class Benchmark:
             StorageError: The disk refused.
         """
         tasks, count = self.tasks(), len(self._asked())
-
-        def tell() -> None:
-            ended(count - len(self.tasks()), count)
-
-        tell()
+        kept = count - len(tasks)
+        ended(kept, count)
         try:
             with stopping_by_signal():
-                self._search_all(tasks, workers, tell)
+                self._search_all(tasks, workers, lambda done: ended(kept + done, count))
         except KeyboardInterrupt:
             raise InterruptedRunError(
                 f"stopped; {count - len(self.tasks())} of {count} searches are kept in "
@@ -152,14 +149,16 @@ class Benchmark:
         self._write(found)
         return found
 
-    def _search_all(self, tasks: Sequence[Task], workers: int, ended: Callable[[], None]) -> None:
+    def _search_all(
+        self, tasks: Sequence[Task], workers: int, ended: Callable[[int], None]
+    ) -> None:
         if not tasks:
             return
         with _workers(workers, self._path, self._columns) as pool:
             running = {pool.submit(_search, task): task for task in tasks}
-            for future in as_completed(running):
+            for done, future in enumerate(as_completed(running), start=1):
                 self._keep(running[future], future)
-                ended()
+                ended(done)
 
     def figures(self) -> dict[str, Any]:
         """Return the figures of all searches.
