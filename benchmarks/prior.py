@@ -71,21 +71,14 @@ def main() -> None:
     with get_context("spawn").Pool(chosen.workers, maxtasksperchild=25) as pool:
         for name in chosen.only or TABLES:
             for surrogate in chosen.surrogate or ["gp", "none"]:
-                found = {
-                    prior: np.array(
-                        pool.map(
-                            regrets,
-                            [
-                                (name, chosen.tables, surrogate, prior, seed)
-                                for seed in range(chosen.seeds)
-                            ],
-                            chunksize=1,
-                        )
-                    )
-                    for prior in SIGNS
-                }
-                for prior, matrix in found.items():
-                    print(row(name, surrogate, prior, matrix, found["none"]), flush=True)
+                found: dict[str, np.ndarray] = {}
+                for prior in SIGNS:
+                    jobs = [
+                        (name, chosen.tables, surrogate, prior, seed)
+                        for seed in range(chosen.seeds)
+                    ]
+                    found[prior] = np.array(pool.map(regrets, jobs, chunksize=1))
+                    print(row(name, surrogate, prior, found[prior], found["none"]), flush=True)
 
 
 def row(name: str, surrogate: str, prior: str, matrix: np.ndarray, plain: np.ndarray) -> str:

@@ -85,15 +85,16 @@ def main() -> None:
     print("\nppo less random, mean of the pairs with its 95 % interval:\n")
     for figure, words in FIGURES.items():
         apart = np.array([found[figure]["gap"] for found in pairs])
-        mean, half = apart.mean(), np.nan
+        mean, interval = apart.mean(), ""
         if len(apart) > 1:
             half = stats.t.ppf(0.975, len(apart) - 1) * apart.std(ddof=1) / np.sqrt(len(apart))
+            interval = f" [{mean - half:+.4f}, {mean + half:+.4f}]"
         wins = int((apart > 0).sum())
-        print(
-            f"- {words}: {mean:+.4f} [{mean - half:+.4f}, {mean + half:+.4f}], "
-            f"higher in {wins} of {len(apart)}"
-        )
+        print(f"- {words}: {mean:+.4f}{interval}, higher in {wins} of {len(apart)}")
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except KeyboardInterrupt:
+        sys.exit("stopped; the same command goes on where it was")

@@ -1,6 +1,7 @@
 """`rlnas benchmark`: paired searches on a table, kept as they end."""
 
 import json
+import math
 import os
 import signal
 import subprocess
@@ -289,6 +290,13 @@ def test_results_of_other_code_are_not_used(path, tmp_path, own, capsys):
         {"played": {"believed": {"x": 1}}},
         {"played": {"optimum_at": "soon"}},
         {"played": {"seconds": None}},
+        {"played": {"seconds": math.inf}},
+        {"played": {"picks": [[1, math.nan]]}},
+        {"played": {"picks": [[1, 1e9]]}},
+        {"played": {"picks": [[1, 1.0], [1, 2.0]]}},
+        {"played": {"picks": [[1, 1.0], [10, 2.0]]}},
+        {"played": {"trials": 0}},
+        {"played": {"optimum_at": 99}},
     ],
     ids=str,
 )
@@ -305,12 +313,33 @@ def test_damaged_result_is_done_anew(path, tmp_path, damage):
     assert len(results.read_bytes().splitlines()) == 3
 
 
-def test_damaged_mark_is_one_sentence(path, tmp_path, capsys):
+def test_damaged_results_are_told(path, tmp_path, capsys):
     words = ["benchmark", "--table", str(path), "--reward", "valid", "--controllers", "random"]
     words += ["--trials", "5", "--seeds", "1", "--to", str(tmp_path / "out")]
     assert main(words) == 0
-    (tmp_path / "out" / "benchmark.json").write_text("{")
-    assert main(words) != 0
+    with (tmp_path / "out" / "results.jsonl").open("a") as file:
+        file.write("{}\n\n")
+    capsys.readouterr()
+    assert main(words) == 0
+    assert "1 lines of" in capsys.readouterr().err
+
+
+def test_mark_is_left_alone_by_the_next_start(path, tmp_path):
+    words = ["--controllers", "random", "--trials", "5", "--seeds", "1", "--to", tmp_path / "out"]
+    searched(path, *words)
+    mark = tmp_path / "out" / "benchmark.json"
+    before = mark.stat().st_mtime_ns, mark.stat().st_ino
+    searched(path, *words)
+    assert (mark.stat().st_mtime_ns, mark.stat().st_ino) == before
+
+
+@pytest.mark.parametrize("text", ["{", "[]", "null", "[" * 100_000])
+def test_damaged_mark_is_one_sentence(path, tmp_path, capsys, text):
+    words = ["benchmark", "--table", str(path), "--reward", "valid", "--controllers", "random"]
+    words += ["--trials", "5", "--seeds", "1", "--to", str(tmp_path / "out")]
+    assert main(words) == 0
+    (tmp_path / "out" / "benchmark.json").write_text(text)
+    assert main(words) == 2
     assert "benchmark.json is damaged: expected JSON" in capsys.readouterr().err
 
 

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from scipy.linalg import cholesky
+from scipy.linalg.lapack import dpotrf
 from threadpoolctl import threadpool_info, threadpool_limits
 
 from rlnas.controllers import surrogate
@@ -78,9 +78,9 @@ def test_systems_are_solved_on_one_thread(monkeypatch):
         threads.extend(
             each["num_threads"] for each in threadpool_info() if each["user_api"] == "blas"
         )
-        return cholesky(*args, **options)
+        return dpotrf(*args, **options)
 
-    monkeypatch.setattr(surrogate, "cholesky", watched)
+    monkeypatch.setattr(surrogate, "dpotrf", watched)
     known = encoded(TABLE, table_rows(20))
     with threadpool_limits(2, user_api="blas"):
         GaussianProcess().fit(known, np.arange(20.0), 20)

@@ -105,6 +105,7 @@ def test_compressed_table_is_read(tmp_path):
             "row 3 of the table: expected a token string of 2 tokens, as",
         ),
         ("10,b", "1,0,b", "row 3: expected 5 fields, as many as the line of names has, got 6"),
+        ("10,b,", "", "row 3: expected 5 fields, as many as the line of names has, got 3"),
         ("70.0", "high", "row 3, column valid: expected a finite number, got 'high'"),
         ("65.5", "nan", "row 4, column valid: expected a finite number, got 'nan'"),
         (TABLE[len("arch,canonical,valid,test,params\n") :], "", "expected at least one row"),
@@ -119,6 +120,12 @@ def test_bad_table_is_named_by_row_and_column(old, new, sentence, write):
     with pytest.raises(DataError) as error:
         read_table(write(TABLE.replace(old, new)), COLUMNS)
     assert sentence in str(error.value)
+
+
+def test_column_that_is_reported_twice_is_refused(write):
+    twice = with_columns(COLUMNS, report=("test", "test"))
+    with pytest.raises(DataError, match="report: the column 'test' is named twice"):
+        read_table(write(TABLE), twice)
 
 
 def test_file_that_cannot_be_read_is_one_sentence(tmp_path):

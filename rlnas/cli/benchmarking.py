@@ -110,6 +110,12 @@ def benchmark(
             f"the table has {comparison.trials} networks: each search ends there, not at {trials}",
             err=True,
         )
+    if comparison.damaged:
+        click.echo(
+            f"{comparison.damaged} lines of {place / 'results.jsonl'} are damaged; their searches "
+            "are done anew",
+            err=True,
+        )
     if comparison.outdated:
         click.echo(
             f"{comparison.outdated} earlier searches in {place} were done with other settings or "

@@ -195,7 +195,6 @@ class PPOController:
             first = figures["entropy"] if first is None else first
             if figures["entropy"] < _WARM_END * first:
                 break
-        self._count = max(self._count, _FIRST_DRAWS)  # its own samples are the better beginning
 
     def act(self, observation: Array, mask: Array) -> Action:
         """Choose the next token of each episode; arguments as in `Controller.act`."""

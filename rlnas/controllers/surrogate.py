@@ -10,7 +10,8 @@ from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
-from scipy.linalg import cho_solve, cholesky, solve_triangular
+from scipy.linalg import solve_triangular
+from scipy.linalg.lapack import dpotrf, dpotrs
 from scipy.special import ndtri
 from scipy.stats import rankdata
 from threadpoolctl import ThreadpoolController
@@ -194,8 +195,14 @@ class GaussianProcess:
 def _mean_kernel(decided: Floats, contained: Floats, targets: Floats) -> Kernel:
     """Return the mean of the kernels of the grid, each as heavy as it makes the targets likely."""
     kernels, logs = [], []
+    whole = np.ones(1)
+    parts = [
+        *(_falling(decided + contained, whole, (length,)) for length in LENGTHS),
+        *(_falling(contained, whole, (length,)) for length in COUNTS_LENGTHS),
+    ]
     for weights in _grid():
-        likeness = Kernel(weights, 0.0).likeness(decided, contained)
+        chosen = np.flatnonzero(weights)  # one or two: as `Kernel.likeness` adds them up
+        likeness = sum(weights[place] * parts[place] for place in chosen)
         for noise in NOISES:
             kernels.append([*weights, noise])
             logs.append(_solved(likeness, noise, targets).likelihood)
@@ -217,9 +224,12 @@ def _grid() -> list[Floats]:
 
 def _solved(likeness: Floats, noise: float, targets: Floats) -> _Solved:
     noisy = likeness.copy()
-    noisy[np.diag_indices_from(noisy)] += noise
-    factor = cholesky(noisy, lower=True, overwrite_a=True, check_finite=False)
-    weights = cho_solve((factor, True), targets, check_finite=False)
+    noisy.flat[:: len(noisy) + 1] += noise
+    # LAPACK itself, on the transposed matrix, which is the same: SciPy copies it back and forth.
+    factor, failed = dpotrf(noisy.T, lower=1, clean=0, overwrite_a=1)
+    if failed:
+        raise np.linalg.LinAlgError(f"{failed}-th leading minor is not positive definite")
+    weights, _ = dpotrs(factor, targets, lower=1)
     variance = max(float(targets @ weights) / len(targets), 1e-9)
     determinant = float(np.sum(np.log(np.diag(factor))))
     likelihood = -0.5 * len(targets) * np.log(variance) - determinant

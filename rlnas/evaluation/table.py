@@ -145,7 +145,7 @@ def read_table(path: Path, columns: TableFormat) -> Table:
 def _records(path: Path, columns: TableFormat) -> list[dict[str, str]]:
     try:
         with _opened(path) as file:
-            reader = csv.DictReader(file, restval="")
+            reader = csv.DictReader(file)
             names = reader.fieldnames or ()
             _check_columns(names, columns, path)
             records = list(reader)
@@ -155,10 +155,13 @@ def _records(path: Path, columns: TableFormat) -> list[dict[str, str]]:
             "compressed as .gz, with a line of column names"
         ) from error
     for number, record in enumerate(records, start=1):
-        if more := record.get(cast("str", None)):  # where DictReader puts what has no name
+        more = len(record.get(cast("str", None), ()))  # where DictReader puts what has no name
+        fewer = sum(field is None for field in record.values())
+        if more or fewer:
             raise DataError(
                 f"{path}, row {number}: expected {len(names)} fields, as many as the line of "
-                f"names has, got {len(names) + len(more)}; put fields with commas in quotes"
+                f"names has, got {len(names) + more - fewer}; "
+                + ("put fields with commas in quotes" if more else "mend the row or drop it")
             )
     return records
 
@@ -172,6 +175,9 @@ def _opened(path: Path) -> TextIO:
 def _check_columns(names: Sequence[str], columns: TableFormat, path: Path) -> None:
     if not names:
         raise DataError(f"{path} is empty: expected a line of column names, and rows below it")
+    for name in columns.report:
+        if columns.report.count(name) > 1:
+            raise DataError(f"report: the column {name!r} is named twice; name each once")
     for name in _needed(columns):
         if names.count(name) > 1:
             raise DataError(f"{path} has the column {name!r} twice; rename one of them")

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import math
 import multiprocessing
 import os
 import threading
@@ -10,6 +11,7 @@ from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -75,6 +77,7 @@ class Benchmark:
     Attributes:
         table: What was read.
         trials: Networks that each search tries: not more than the table has.
+        damaged: Lines of earlier results that say what cannot be; they are done anew.
         outdated: Earlier searches of a controller with the same name but other settings or code;
             they are done anew.
 
@@ -140,13 +143,13 @@ class Benchmark:
         try:
             with stopping_by_signal():
                 self._search_all(tasks, workers, lambda done: ended(kept + done, count))
+                found = self.figures()
+                self._write(found)
         except KeyboardInterrupt:
             raise InterruptedRunError(
                 f"stopped; {count - len(self.tasks())} of {count} searches are kept in "
                 f"{self._folder}, the same command goes on there"
             ) from None
-        found = self.figures()
-        self._write(found)
         return found
 
     def _search_all(
@@ -244,12 +247,15 @@ class Benchmark:
         marked, results = self._folder / "benchmark.json", self._folder / "results.jsonl"
         try:
             self._folder.mkdir(parents=True, exist_ok=True)
-            if marked.exists() and _read_json(marked) != mark:
+            if not marked.exists():  # whole at once: the disk may be full
+                new = marked.with_name(f"{marked.name}.new")
+                new.write_text(json.dumps(mark, indent=1), encoding="utf-8")
+                new.replace(marked)
+            elif _read_mark(marked) != mark:
                 raise RunError(
                     f"{self._folder} holds a benchmark of another table or of other columns; "
                     "pass another folder with --to"
                 )
-            marked.write_text(json.dumps(mark, indent=1), encoding="utf-8")
             text = results.read_text("utf-8", errors="replace") if results.exists() else ""
             if text and not text.endswith("\n"):  # stopped in the middle of a line
                 self._append("\n")
@@ -260,7 +266,10 @@ class Benchmark:
             ) from error
         kept: dict[tuple[str, int, int], Played] = {}
         others = set()
-        for name, made_by, played in _results(text.splitlines()):
+        lines = [line for line in text.splitlines() if line.strip()]
+        read = list(_results(lines, self.table.best_report))
+        self.damaged = len(lines) - len(read)
+        for name, made_by, played in read:
             if made_by == self._marks.get(name[0], made_by):
                 kept[name] = played
             else:
@@ -308,19 +317,22 @@ class Benchmark:
             ) from error
 
 
-def _read_json(path: Path) -> Any:
-    """Return what a file says.
+def _read_mark(path: Path) -> dict[str, Any]:
+    """Return what the file says of which the results are.
 
     Raises:
-        StorageError: It is damaged.
+        RunError: It is damaged.
     """
     try:
-        return json.loads(path.read_text("utf-8"))
-    except ValueError as error:
-        raise StorageError(
+        mark = json.loads(path.read_text("utf-8"))
+        if not isinstance(mark, dict):
+            raise ValueError(f"got a {type(mark).__name__} instead of an object")
+    except (ValueError, RecursionError) as error:
+        raise RunError(
             f"{path} is damaged: expected JSON, {first_line(error)}; pass another folder with "
             "--to, or delete this file if the results beside it are of this table and its columns"
         ) from error
+    return mark
 
 
 @dataclass(frozen=True, slots=True)
@@ -337,16 +349,30 @@ class _Line:
 _LINE = TypeAdapter(_Line)
 
 
-def _results(lines: Sequence[str]) -> Iterator[tuple[tuple[str, int, int], str | None, Played]]:
+def _results(
+    lines: Sequence[str], best_report: float
+) -> Iterator[tuple[tuple[str, int, int], str | None, Played]]:
     """Read names, marks and results; what is damaged, or not written to its end, is left out."""
     for line in lines:
         try:
             read = _LINE.validate_json(line)
         except ValidationError:
             continue
-        picks = read.played.picks
-        if picks and picks[0][0] == 1:  # the first network is the best so far
+        if _possible(read.played, best_report):
             yield (read.controller, read.seed, read.trials), read.of, read.played
+
+
+def _possible(played: Played, best_report: float) -> bool:
+    """Return whether a search can have gone so."""
+    places = [0, *(place for place, _ in played.picks), played.trials + 1]
+    reports = [*(report for _, report in played.picks), *played.believed.values()]
+    return (
+        places[1] == 1  # the first network is the best so far
+        and all(before < after for before, after in pairwise(places))
+        and all(report <= best_report for report in reports)  # which no NaN is
+        and all(-math.inf < number < math.inf for number in (*reports, played.seconds))
+        and 1 <= (played.optimum_at or 1) <= played.trials
+    )
 
 
 @contextmanager
