@@ -18,6 +18,7 @@ REQUIRED = [
     "scikit-learn>=1.5",
     "scipy>=1.13",
     "threadpoolctl>=3.5",
+    "cloudpickle>=3.0",
     "pydantic>=2.8",
     "click>=8.1",
     "rich>=13.7",

@@ -33,6 +33,7 @@ CONFIG = {
     "recipe": {"epochs": 2},
     "budget": {"trials": 6},
     "final": {"top_k": 2, "epochs": 2},
+    "engine": {"executor": "inline"},
 }
 KILLS = [
     ("before the first trial", "brief reference", 1),
@@ -101,7 +102,7 @@ def arm(instant: str, count: int) -> None:
         "before commit of proposal": (journal.Journal, "propose", count, at_once),
         "in commit of proposal": (journal, "_store_state", count, at_once),
         "after commit of proposal": (journal.Journal, "propose", count, after),
-        "training": (training, "train", count, soon),
+        "training": (training.TrainingEvaluator, "_train", count, soon),
         "before commit of result": (journal.Journal, "finish", count, at_once),
         "in commit of result": (journal, "_store_state", 2 * count, after),
         "before commit of contender": (journal.Journal, "store", count, at_once),

@@ -6,6 +6,7 @@ import pytest
 # Before Keras is imported anywhere: quiet, and on the CPU, whose bits are promised.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("CUDA_VISIBLE_DEVICES", "-1")
+os.environ["RLNAS_EXECUTOR"] = "inline"  # but where a test says otherwise: a start takes seconds
 
 
 @pytest.fixture(autouse=True)

@@ -10,8 +10,10 @@ from rlnas.children.backend import keras
 from rlnas.children.data import sealed
 from rlnas.children.datasets import load_data
 from rlnas.children.decoder import decode
-from rlnas.children.training import train, train_by_fit
-from rlnas.config import DataConfig, RecipeConfig
+from rlnas.children.graph_training import GraphTrainer
+from rlnas.children.recipes import make_optimizer
+from rlnas.children.training import FitTrainer
+from rlnas.config import OPTIMIZERS, DataConfig, RecipeConfig
 from rlnas.cost import Conv, Dense, GlobalPool, MaxPool, SeparableConv
 from rlnas.spaces import Architecture
 
@@ -51,18 +53,13 @@ class FitInOrder(keras.Model):
         return super().fit(*arguments, **options, shuffle=False)
 
 
-@pytest.mark.parametrize("optimizer", ["adam", "nesterov"])
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
 def test_one_epoch_equals_fit_from_the_same_weights_and_batches(optimizer):
     recipe = RecipeConfig(epochs=1, batch_size=32, optimizer=optimizer)  # the last batch has 22
     graph, plain = built(), built()
-    mine = train(graph, DATA, recipe, SEED)
+    mine = GraphTrainer(DATA).train(graph, recipe, SEED)
     fitted = FitInOrder(plain.inputs, plain.outputs)
-    fitted.compile(
-        optimizer=type(graph.optimizer).from_config(graph.optimizer.get_config()),
-        loss="sparse_categorical_crossentropy",
-        metrics=["accuracy"],
-    )
-    theirs = train_by_fit(fitted, in_the_same_order(DATA, 0), recipe)
+    theirs = FitTrainer(in_the_same_order(DATA, 0)).train(fitted, recipe, SEED)
     np.testing.assert_allclose(mine.loss, theirs.loss, rtol=1e-4)
     np.testing.assert_allclose(mine.val_loss, theirs.val_loss, rtol=1e-4)
     assert mine.val_accuracy == pytest.approx(theirs.val_accuracy, abs=1e-6)
@@ -74,16 +71,21 @@ def test_each_epoch_has_its_own_order_and_each_seed_too():
     first, second = in_the_same_order(DATA, 0), in_the_same_order(DATA, 1)
     assert not np.array_equal(first.y_train, second.y_train)
     recipe = RecipeConfig(epochs=2, batch_size=32)
-    losses = [train(built(), DATA, recipe, seed).loss for seed in (1, 1, 2)]
+    losses = [GraphTrainer(DATA).train(built(), recipe, seed).loss for seed in (1, 1, 2)]
     assert losses[0] == losses[1] != losses[2]
 
 
-def test_learning_rate_follows_the_schedule_to_its_end():
+def test_learning_rate_follows_the_schedule_to_its_end(monkeypatch):
+    made = []
+    monkeypatch.setattr(
+        graph_training,
+        "make_optimizer",
+        lambda *given: made.append(make_optimizer(*given)) or made[0],
+    )
     recipe = RecipeConfig(epochs=3, batch_size=32, schedule="cosine")
-    model = built()
-    train(model, DATA, recipe, SEED)
-    assert int(model.optimizer.iterations) == 3 * 5
-    assert float(model.optimizer.learning_rate) == pytest.approx(0.0, abs=1e-9)
+    GraphTrainer(DATA).train(built(), recipe, SEED)
+    assert int(made[0].iterations) == 3 * 5
+    assert float(made[0].learning_rate) == pytest.approx(0.0, abs=1e-9)
 
 
 def test_steps_at_once_change_no_bit(monkeypatch):
@@ -91,7 +93,8 @@ def test_steps_at_once_change_no_bit(monkeypatch):
     for steps in (100, 2):
         monkeypatch.setattr(graph_training, "_STEPS_AT_ONCE", steps)
         model = built()
-        trained.append((train(model, DATA, recipe, SEED).loss, model.get_weights()))
+        loss = GraphTrainer(DATA).train(model, recipe, SEED).loss
+        trained.append((loss, model.get_weights()))
     (loss, weights), (other_loss, other_weights) = trained
     assert loss == other_loss
     for ours, other in zip(weights, other_weights, strict=True):

@@ -126,7 +126,7 @@ def test_damaged_journal_is_one_sentence(folder, journal):
 
 def test_journal_of_another_format_is_refused(folder, journal):
     journal.set_meta({"format": 99})
-    with pytest.raises(RunError, match="is of format 99, this rlnas writes format 1"):
+    with pytest.raises(RunError, match="is of format 99, this rlnas writes format 2"):
         folder.open()
 
 

@@ -122,7 +122,7 @@ def test_time_limit_ends_the_search(folder):
 def test_budget_of_time_alone_has_no_end_of_trials(folder, monkeypatch):
     journal = folder.create(make_config({}), META)
     searching = loop(folder, journal, Hashed(), time_limit=1000)
-    monkeypatch.setattr(searching, "_seconds", lambda: 10.0 * len(searching._finished()))
+    monkeypatch.setattr(searching, "_seconds", lambda: 10.0 * searching._ended)
     searching.run()
     assert len(journal.trials()) == 100
 

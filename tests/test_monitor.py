@@ -71,6 +71,7 @@ def make_records(count: int, pictures=()) -> list[TrialRecord]:
         records.append(
             TrialRecord(
                 number=number,
+                step=number,
                 tokens=architecture.tokens,
                 architecture=architecture,
                 reward=reward,
@@ -308,18 +309,21 @@ def test_rebuild_after_a_kill_gives_what_an_uninterrupted_run_wrote(tmp_path, re
     assert rows(tmp_path / "run" / "tb") == set(range(1, 13))
 
 
-def test_trial_that_is_ahead_waits_for_the_one_before_it(tmp_path, read, make_monitor):
+def test_steps_are_the_order_of_the_results_and_rows_go_by_number(tmp_path, read, make_monitor):
     folder = tmp_path / "run" / "tb"
-    first, second, third, fourth = (replace(one, is_best=False) for one in make_records(4))
+    first, second = (replace(one, is_best=False) for one in make_records(2))
+    later, sooner = replace(first, step=2), replace(second, step=1)
     monitor = make_monitor(folder)
-    monitor.trial(first)
-    monitor.trial(third)
-    assert steps(read(folder), "search/best_reward") == [1]
-    monitor.trial(second)
-    assert steps(read(folder), "search/best_reward") == [1, 2, 3]
-    monitor.rebuild([first, fourth])
+    monitor.trial(sooner)
+    assert steps(read(folder), "search/reward") == [1]  # it waits for no other
+    monitor.trial(later)
+    assert sorted(path.name for path in (folder / "trials").iterdir()) == ["1", "2"]
+    rewards = [float(value.float_val[0]) for tag, _, value in read(folder).values
+               if tag == "search/reward"]  # fmt: skip
+    assert rewards == pytest.approx([second.reward, first.reward])
+    monitor.rebuild([later, sooner])
     monitor.close()
-    assert steps(read(folder), "search/best_reward") == [1, 4]
+    assert steps(read(folder), "search/reward") == [1, 2]
 
 
 def test_rebuild_draws_ten_pictures_with_the_last_among_them(

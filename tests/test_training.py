@@ -14,9 +14,10 @@ import pytest
 from rlnas.children.backend import keras
 from rlnas.children.datasets import load_data
 from rlnas.children.decoder import decode
+from rlnas.children.machine import available_cores
 from rlnas.children.recipes import batch_norm_momentum
-from rlnas.children.runtime import available_cores, prepare
-from rlnas.children.training import accuracy, train
+from rlnas.children.runtime import prepare
+from rlnas.children.training import accuracy, make_trainer
 from rlnas.children.weights import save_weights
 from rlnas.config import DataConfig, RecipeConfig
 from rlnas.cost import Conv, Dense, Dropout, Flatten, network_cost
@@ -68,7 +69,7 @@ def test_brief_training_is_worth_something_only_with_our_momentum():
     for momentum in (batch_norm_momentum(recipe, 600), 0.99):
         keras.utils.set_random_seed(0)
         model = decode(reference, scale=data.scale, batch_norm_momentum=momentum)
-        found[momentum] = train(model, data, recipe, 0).val_accuracy[-1]
+        found[momentum] = make_trainer(data).train(model, recipe, 0).val_accuracy[-1]
     ours, of_keras = found.values()
     assert ours > 0.8  # seeds 0 to 2 gave 0.95 to 0.97
     assert of_keras < 0.5  # and 0.10
@@ -98,11 +99,12 @@ def test_same_seed_gives_the_same_bits_and_another_seed_others(trained):
 def test_loss_that_is_not_finite_ends_the_training_with_a_reason(capfd, monkeypatch):
     histories = []
 
-    def spied(*arguments):
-        histories.append(train(*arguments))
-        return histories[-1]
+    class Spied:
+        def train(self, *arguments, **options):
+            histories.append(make_trainer(FEW).train(*arguments, **options))
+            return histories[-1]
 
-    monkeypatch.setattr("rlnas.evaluation.training.train", spied)
+    monkeypatch.setattr("rlnas.evaluation.training.make_trainer", lambda data: Spied())
     recipe = RecipeConfig(
         epochs=50, batch_size=32, optimizer="sgd", schedule="fixed", learning_rate=1e30
     )

@@ -1,9 +1,11 @@
-"""Training a child in TensorFlow graphs that hold many steps, or a whole validation pass.
+"""Training a child in one TensorFlow graph: epochs, steps, shuffling and validation.
 
-It computes what `keras.Model.fit` computes, with next to no Python between the steps: most
-of a small child's time under `fit` is spent there and in tracing several functions.
+It computes what `keras.Model.fit` computes, with no Python between the steps: most of a small
+child's time under `fit` is spent there and in tracing several functions.
 """
 
+from collections.abc import Sequence
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -11,87 +13,169 @@ import numpy as np
 from rlnas.children.backend import keras
 from rlnas.children.data import Data, examples_at_once
 from rlnas.children.fused_norm import with_fused_norms
+from rlnas.children.graph_weights import graph_weights
+from rlnas.children.history import History
+from rlnas.children.recipes import make_optimizer, steps_per_epoch
+from rlnas.config import RecipeConfig
 
 _STEPS_AT_ONCE = 100
 """Steps between two looks at Python, where Ctrl-C is heard (chosen: a few seconds)."""
 
+_WORTH_OPTIMISING = 3e10
+"""FLOPs of a training from which TensorFlow's optimisation of the graph is worth its time: it
+costs 0.1 s and saves a tenth (measured on one core with digits and Fashion-MNIST)."""
 
-def train_in_graph(
-    model: keras.Model, data: Data, *, epochs: int, batch_size: int, seed: int
-) -> tuple[Any, Any, Any]:
-    """Train a compiled model on data that fits in memory.
+_LEAST_NODES, _NEVER = 4, 2**30
+"""Operations from which TensorFlow optimises a graph: its own default, and more than any has."""
+
+
+class GraphTrainer:
+    """Trains children on data that fits into memory; the data goes to the device once.
 
     Args:
-        model: A model from raw inputs to class probabilities, compiled with its optimizer.
         data: The data set; its test part is not touched.
-        epochs: Passes over the training part.
-        batch_size: Examples of a step; the last one of an epoch may have fewer.
-        seed: Seed of the order in which examples come.
+    """
 
-    Returns:
-        float32[epochs] each: mean training loss, validation loss (nats), validation accuracy.
-        An epoch in which the training loss stops being finite is the last.
+    def __init__(self, data: Data) -> None:
+        """See the class."""
+        self._data = data
+
+    def train(
+        self,
+        model: keras.Model,
+        recipe: RecipeConfig,
+        seed: int,
+        *,
+        flops: int = 0,
+        floors: Sequence[float] = (),
+    ) -> History:
+        """Train a model; see `rlnas.children.training.Trainer`."""
+        import tensorflow as tf
+
+        count = len(self._data.x_train)
+        steps = steps_per_epoch(recipe, count)
+        small = 0 < flops * 3 * count * recipe.epochs < _WORTH_OPTIMISING
+        tf.config.optimizer.set_experimental_options(
+            {"min_graph_nodes": _NEVER if small else _LEAST_NODES}
+        )
+        run = _graph(model, recipe, count, examples_at_once(self._data.x_val))
+        lowest = np.full(recipe.epochs, -np.inf, np.float32)
+        lowest[: len(floors)] = floors[: recipe.epochs]
+        given = (*self._tensors, tf.constant(seed), tf.constant(lowest))
+        step, going = 0, True
+        state = (tf.zeros([count], tf.int32), tf.constant(0.0), tf.zeros([recipe.epochs, 3]))
+        while going and step < recipe.epochs * steps:
+            until = min(step + _STEPS_AT_ONCE, recipe.epochs * steps)
+            going, done, *state = run(*given, tf.constant(step), tf.constant(until), *state)
+            step = int(done)
+        measured = np.asarray(state[-1])[: -(-step // steps)]
+        return History.of_epochs(measured)
+
+    @cached_property
+    def _tensors(self) -> tuple[Any, ...]:
+        import tensorflow as tf
+
+        data = self._data
+        parts = (data.x_train, data.y_train, data.x_val, data.y_val)
+        return tuple(tf.convert_to_tensor(part) for part in parts)
+
+
+def _graph(model: keras.Model, recipe: RecipeConfig, count: int, at_once: int) -> Any:
+    """Return a compiled function that makes the steps from one to another, and validates.
+
+    It takes the data in four parts, the seed, the lowest accuracy with which each epoch may go
+    on, the numbers of the first step and of the one behind the last, and the state: the order
+    int32[count] of the epoch, the sum of its losses, and what was measured, float32[epochs, 3].
+    It returns whether to go on, the number of the next step, and the state.
     """
     import tensorflow as tf
 
-    steps, validate = _graphs(model, batch_size, examples_at_once(data.x_val))
-    parts = (data.x_train, data.y_train, data.x_val, data.y_val)
-    x, y, x_val, y_val = (tf.convert_to_tensor(part) for part in parts)
-    count, at_once = len(data.x_train), _STEPS_AT_ONCE * batch_size
-    measured: list[list[Any]] = []
-    for epoch in range(epochs):
-        order = tf.random.experimental.stateless_shuffle(tf.range(count), seed=[seed, epoch])
-        nats = tf.constant(0.0)
-        for start in range(0, count, at_once):
-            stop = min(start + at_once, count)
-            nats = steps(x, y, order, tf.constant(start), tf.constant(stop), nats)
-            if not np.isfinite(nats):
-                break
-        measured.append([nats / count, *validate(x_val, y_val)])
-        if not np.isfinite(nats):
-            break
-    loss, val_loss, val_accuracy = np.asarray(measured, dtype=np.float32).T
-    return loss, val_loss, val_accuracy
+    fused = with_fused_norms(model)
+    weights = graph_weights(model, make_optimizer(recipe, count))
+    steps, batch_size = steps_per_epoch(recipe, count), recipe.batch_size
+    learn, look = _step(fused, weights), _look(fused)
+
+    @tf.function(autograph=True)  # type: ignore[untyped-decorator]
+    def run(
+        x: Any,
+        y: Any,
+        x_val: Any,
+        y_val: Any,
+        seed: Any,
+        floors: Any,
+        step: Any,
+        until: Any,
+        order: Any,
+        nats: Any,
+        measured: Any,
+    ) -> tuple[Any, ...]:
+        going = tf.constant(True)
+        while going and step < until:
+            epoch, start = step // steps, step % steps * batch_size
+            if start == 0:
+                order = tf.random.experimental.stateless_shuffle(tf.range(count), [seed, epoch])
+                nats = tf.constant(0.0)
+            chosen = order[start : tf.minimum(start + batch_size, count)]
+            nats += learn(tf.gather(x, chosen), tf.gather(y, chosen))
+            going = tf.math.is_finite(nats)
+            step += 1
+            if step % steps == 0 or not going:
+                weights.write_back()
+                val_nats, right = tf.constant(0.0), tf.constant(0.0)
+                for first in tf.range(0, tf.shape(x_val)[0], at_once):
+                    part = slice(first, first + at_once)
+                    more, found = look(x_val[part], y_val[part])
+                    val_nats, right = val_nats + more, right + found
+                examples = tf.cast(tf.shape(x_val)[0], tf.float32)
+                row = tf.stack([nats / count, val_nats / examples, right / examples])
+                measured = tf.tensor_scatter_nd_update(measured, [[epoch]], [row])
+                going = going and row[2] >= floors[epoch]
+        return going, step, order, nats, measured
+
+    return run
 
 
-def _graphs(model: keras.Model, batch_size: int, at_once: int) -> tuple[Any, Any]:
-    """Return two compiled functions: one makes some steps, one validates."""
+def _step(model: keras.Model, weights: Any) -> Any:
+    """Return what makes one step on a batch and returns the sum of its losses."""
     import tensorflow as tf
 
-    model.optimizer.build(model.trainable_variables)
-    fused = with_fused_norms(model)
+    state = model.non_trainable_variables
 
     def step(x: Any, y: Any) -> Any:
-        with tf.GradientTape() as tape:
-            nats = _cross_entropy(y, fused(x, training=True))
-            loss = tf.reduce_mean(nats) + sum(model.losses)
-        variables = model.trainable_variables
-        model.optimizer.apply(tape.gradient(loss, variables), variables)
+        values = weights.values()
+        with tf.GradientTape(watch_accessed_variables=False) as tape:
+            tape.watch(values)
+            outputs, new_state, penalties = model.stateless_call(
+                values, [each.value for each in state], x, training=True, return_losses=True
+            )
+            nats = _cross_entropy(y, outputs)
+            loss = tf.reduce_mean(nats) + sum(penalties)
+        weights.apply(tape.gradient(loss, values, unconnected_gradients="zero"))
+        for variable, value in zip(state, new_state, strict=True):
+            if value is not variable.value:
+                variable.assign(value)
         return tf.reduce_sum(nats)
 
-    @tf.function(autograph=True)  # type: ignore[untyped-decorator]
-    def steps(x: Any, y: Any, order: Any, first: Any, stop: Any, nats: Any) -> Any:
-        for start in tf.range(first, stop, batch_size):
-            chosen = order[start : tf.minimum(start + batch_size, stop)]
-            nats += step(tf.gather(x, chosen), tf.gather(y, chosen))
-            if not tf.math.is_finite(nats):
-                break
-        return nats
-
-    @tf.function(autograph=True)  # type: ignore[untyped-decorator]
-    def validate(x: Any, y: Any) -> tuple[Any, Any]:
-        nats, right = tf.constant(0.0), tf.constant(0)
-        for start in tf.range(0, tf.shape(x)[0], at_once):
-            part = slice(start, start + at_once)
-            probabilities = fused(x[part], training=False)
-            nats += tf.reduce_sum(_cross_entropy(y[part], probabilities))
-            found = tf.argmax(probabilities, axis=-1, output_type=y.dtype)
-            right += tf.reduce_sum(tf.cast(found == y[part], tf.int32))
-        count = tf.cast(tf.shape(x)[0], tf.float32)
-        return nats / count, tf.cast(right, tf.float32) / count
-
-    return steps, validate
+    return step
 
 
-def _cross_entropy(y: Any, probabilities: Any) -> Any:
-    return keras.losses.sparse_categorical_crossentropy(y, probabilities)
+def _look(model: keras.Model) -> Any:
+    """Return what gives the sum of the losses of some examples, and how many were right."""
+    import tensorflow as tf
+
+    def look(x: Any, y: Any) -> tuple[Any, Any]:
+        outputs = model(x, training=False)
+        right = tf.argmax(outputs, axis=-1, output_type=y.dtype) == y
+        return tf.reduce_sum(_cross_entropy(y, outputs)), tf.reduce_sum(tf.cast(right, tf.float32))
+
+    return look
+
+
+def _cross_entropy(y: Any, outputs: Any) -> Any:
+    """Return the cross-entropy of each example in nats.
+
+    The classes are spelt out: with repeatable operations TensorFlow makes a dozen of the other.
+    """
+    import tensorflow as tf
+
+    return keras.losses.categorical_crossentropy(tf.one_hot(y, outputs.shape[-1]), outputs)

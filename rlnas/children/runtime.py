@@ -1,10 +1,10 @@
 """Settings of the backend that must be made before it first computes."""
 
 import logging
-import os
 from contextlib import suppress
 
 from rlnas.children.backend import keras
+from rlnas.children.machine import available_cores
 
 
 def prepare(threads: int | None) -> int:
@@ -24,13 +24,6 @@ def prepare(threads: int | None) -> int:
     if keras.backend.backend() == "tensorflow":
         return _prepare_tensorflow(count)
     return count
-
-
-def available_cores() -> int:
-    """Return the number of cores that this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def _prepare_tensorflow(threads: int) -> int:

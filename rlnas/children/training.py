@@ -1,89 +1,93 @@
 """Training one child, and measuring it."""
 
 import math
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Sequence
+from itertools import zip_longest
+from typing import Protocol
 
 import numpy as np
 
 from rlnas.children.backend import keras
 from rlnas.children.data import Array, Data, examples_at_once
+from rlnas.children.history import History
 from rlnas.children.recipes import make_optimizer
 from rlnas.config import RecipeConfig
 
 
-@dataclass(frozen=True, slots=True)
-class History:
-    """What training measured after each epoch.
+class Trainer(Protocol):
+    """Trains children on one data set; made once, so that the data goes to the device once."""
 
-    Attributes:
-        loss: Cross-entropy on the training part, mean of the epoch, in nats.
-        val_loss: Cross-entropy on the validation part, in nats.
-        val_accuracy: Share of the validation part classified correctly.
-    """
+    def train(
+        self,
+        model: keras.Model,
+        recipe: RecipeConfig,
+        seed: int,
+        *,
+        flops: int = 0,
+        floors: Sequence[float] = (),
+    ) -> History:
+        """Train a model on the training part and validate it after each epoch.
 
-    loss: tuple[float, ...]
-    val_loss: tuple[float, ...]
-    val_accuracy: tuple[float, ...]
+        Initial weights and dropout come from Keras's global seed: call
+        `keras.utils.set_random_seed` before the model is built.
+
+        Args:
+            model: A model from raw inputs to class probabilities; its weights are changed.
+            recipe: Epochs, batch size, optimizer, learning rate and schedule.
+            seed: Seed of the order in which examples come, 0 <= seed < 2**31.
+            flops: FLOPs of one example, by which a trainer may choose its way; 0 if not known.
+            floors: For each epoch, from the first on, the least validation accuracy with which
+                the training goes on; epochs without one always go on.
+
+        Returns:
+            The history. If the loss stopped being finite or the accuracy fell below a floor, it
+            is shorter than the recipe's epochs, and holds what was measured.
+        """
 
 
-def train(model: keras.Model, data: Data, recipe: RecipeConfig, seed: int) -> History:
-    """Train a model on the training part and validate it after each epoch.
-
-    On the TensorFlow backend all of it is one graph, elsewhere it is `keras.Model.fit`.
-    Initial weights and dropout come from Keras's global seed: call
-    `keras.utils.set_random_seed` before the model is built.
+class FitTrainer:
+    """Trains by `keras.Model.fit`, on any backend; see `Trainer`.
 
     Args:
-        model: A model from raw inputs to class probabilities; its weights are changed.
         data: The data set; its test part is not touched.
-        recipe: Epochs, batch size, optimizer, learning rate and schedule.
-        seed: Seed of the order in which examples come, 0 <= seed < 2**31.
-
-    Returns:
-        The history. If the loss stopped being finite it may be shorter than the recipe's
-        epochs, and holds what was measured.
     """
-    model.compile(
-        optimizer=make_optimizer(recipe, len(data.x_train)),
-        loss="sparse_categorical_crossentropy",
-        metrics=["accuracy"],
-    )
-    if keras.backend.backend() != "tensorflow":
-        return train_by_fit(model, data, recipe)
-    from rlnas.children.graph_training import train_in_graph
 
-    return History(
-        *map(
-            _floats,
-            train_in_graph(
-                model, data, epochs=recipe.epochs, batch_size=recipe.batch_size, seed=seed
-            ),
+    def __init__(self, data: Data) -> None:
+        """See the class."""
+        self._data = data
+
+    def train(
+        self,
+        model: keras.Model,
+        recipe: RecipeConfig,
+        seed: int,
+        *,
+        flops: int = 0,
+        floors: Sequence[float] = (),
+    ) -> History:
+        """Train a model; the order of the examples comes from Keras's global seed."""
+        data = self._data
+        model.compile(
+            optimizer=make_optimizer(recipe, len(data.x_train)),
+            loss="sparse_categorical_crossentropy",
+            metrics=["accuracy"],
         )
-    )
+        fitted = model.fit(
+            data.x_train,
+            data.y_train,
+            batch_size=recipe.batch_size,
+            epochs=recipe.epochs,
+            validation_data=(data.x_val, data.y_val),
+            validation_batch_size=examples_at_once(data.x_val),
+            callbacks=[_stop(model, floors)],
+            verbose=0,
+        ).history
+        columns = (fitted.get(name, []) for name in ("loss", "val_loss", "val_accuracy"))
+        return History.of_epochs(zip_longest(*columns, fillvalue=math.nan))
 
 
-def train_by_fit(model: keras.Model, data: Data, recipe: RecipeConfig) -> History:
-    """Train a compiled model by `keras.Model.fit`; see `train`."""
-    fitted = model.fit(
-        data.x_train,
-        data.y_train,
-        batch_size=recipe.batch_size,
-        epochs=recipe.epochs,
-        validation_data=(data.x_val, data.y_val),
-        validation_batch_size=examples_at_once(data.x_val),
-        callbacks=[_stop_at_nan(model)],
-        verbose=0,
-    ).history
-    return History(
-        loss=_floats(fitted.get("loss", [])),
-        val_loss=_floats(fitted.get("val_loss", [])),
-        val_accuracy=_floats(fitted.get("val_accuracy", [])),
-    )
-
-
-def _stop_at_nan(model: keras.Model) -> keras.callbacks.Callback:
-    """Return what ends a training whose loss is no longer finite.
+def _stop(model: keras.Model, floors: Sequence[float]) -> keras.callbacks.Callback:
+    """Return what ends a training whose loss is not finite, or whose accuracy is too low.
 
     Keras's own `TerminateOnNaN` prints to standard output, where others write JSON.
     """
@@ -92,14 +96,23 @@ def _stop_at_nan(model: keras.Model) -> keras.callbacks.Callback:
         if not math.isfinite(logs["loss"]):
             model.stop_training = True
 
-    return keras.callbacks.LambdaCallback(on_train_batch_end=check)
+    def compare(epoch: int, logs: dict[str, float]) -> None:
+        if epoch < len(floors) and logs["val_accuracy"] < floors[epoch]:
+            model.stop_training = True
+
+    return keras.callbacks.LambdaCallback(on_train_batch_end=check, on_epoch_end=compare)
+
+
+def make_trainer(data: Data) -> Trainer:
+    """Return the fastest trainer of the backend: one graph on TensorFlow, else `FitTrainer`."""
+    if keras.backend.backend() == "tensorflow":
+        from rlnas.children.graph_training import GraphTrainer
+
+        return GraphTrainer(data)
+    return FitTrainer(data)
 
 
 def accuracy(model: keras.Model, x: Array, y: Array) -> float:
     """Return the share of examples whose most probable class is the right one."""
     probabilities = model.predict(x, batch_size=examples_at_once(x), verbose=0)
     return float(np.mean(np.argmax(probabilities, axis=-1) == y))
-
-
-def _floats(values: Iterable[float]) -> tuple[float, ...]:
-    return tuple(float(value) for value in values)

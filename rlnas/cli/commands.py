@@ -24,6 +24,9 @@ from rlnas.search.folder import RunFolder, find_run, run_folders
 from rlnas.search.progress import Lines, LiveTable, SearchProgress
 from rlnas.search.result import SearchResult, read_result
 
+_ENGINE = [f"engine.{name}" for name in ("executor", "workers", "child_time_limit", "child_memory")]
+"""Settings that a run may go on with otherwise than it began."""
+
 
 @click.command(
     cls=ConfigCommand,
@@ -62,7 +65,7 @@ def search(
 
 @click.command(cls=ConfigCommand)
 @run_argument
-@config_options(["budget.trials", "budget.time_limit"])
+@config_options(["budget.trials", "budget.time_limit", *_ENGINE])
 @root_option
 @json_option
 def resume(run: str, root: Path, as_json: bool, **values: Any) -> None:
@@ -139,7 +142,7 @@ def sample(run: str, number: int, seed: int, root: Path, as_json: bool) -> None:
 
 @click.command(cls=ConfigCommand)
 @run_argument
-@config_options(["final.top_k", "final.epochs", "data.final_samples"])
+@config_options(["final.top_k", "final.epochs", "data.final_samples", *_ENGINE])
 @root_option
 @json_option
 def retrain(run: str, root: Path, as_json: bool, **values: Any) -> None:

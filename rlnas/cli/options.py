@@ -16,6 +16,7 @@ _TITLES = {
     "recipe": "How a child is trained",
     "objective": "Reward",
     "budget": "Budget",
+    "engine": "Workers",
     "final": "Retraining at the end",
 }
 
@@ -28,6 +29,10 @@ class ConfigOption(click.Option):
     def __init__(self, flag: Flag) -> None:
         """Take the field's flag, meaning and default."""
         self.field = flag
+        if isinstance(flag.default, bool):
+            both = f"{flag.flag}/--no-{flag.flag.removeprefix('--')}"
+            super().__init__([both, parameter_name(flag)], default=None, help=flag.text)
+            return
         super().__init__(
             [flag.flag, parameter_name(flag)],
             metavar="VALUE" if flag.default is None else type(flag.default).__name__.upper(),

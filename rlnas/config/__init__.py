@@ -4,6 +4,7 @@ from rlnas.config.flags import Flag, config_flags
 from rlnas.config.names import (
     CONTROLLERS,
     DATASETS,
+    EXECUTORS,
     OPTIMIZERS,
     PRESETS,
     SCHEDULES,
@@ -12,9 +13,11 @@ from rlnas.config.names import (
 )
 from rlnas.config.reading import default_root, dump_config, make_config, read_config, with_flags
 from rlnas.config.schema import (
+    IN_FLIGHT,
     BudgetConfig,
     ControllerConfig,
     DataConfig,
+    EngineConfig,
     FinalConfig,
     ObjectiveConfig,
     RecipeConfig,
@@ -25,6 +28,8 @@ from rlnas.config.schema import (
 __all__ = [
     "CONTROLLERS",
     "DATASETS",
+    "EXECUTORS",
+    "IN_FLIGHT",
     "OPTIMIZERS",
     "PRESETS",
     "SCHEDULES",
@@ -33,6 +38,7 @@ __all__ = [
     "BudgetConfig",
     "ControllerConfig",
     "DataConfig",
+    "EngineConfig",
     "FinalConfig",
     "Flag",
     "ObjectiveConfig",

@@ -19,6 +19,8 @@ _EXPECTED = {
     "int_parsing_size": "a whole number that a computer can hold",
     "int_type": "a whole number",
     "int_from_float": "a whole number",
+    "bool_parsing": "true or false",
+    "bool_type": "true or false",
     "float_parsing": "a number",
     "float_type": "a number",
     "finite_number": "a finite number",

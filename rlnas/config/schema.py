@@ -5,6 +5,7 @@ default: a paper, a measurement in ``benchmarks/`` or the word "chosen". A field
 flag is its name with dashes unless ``flag=`` gives another.
 """
 
+import os
 import re
 from typing import Annotated, Any
 
@@ -25,6 +26,7 @@ from rlnas.config.names import (
     CONTROLLERS,
     CONTROLS,
     DATASETS,
+    EXECUTORS,
     OPTIMIZERS,
     PRESETS,
     SCHEDULES,
@@ -59,6 +61,24 @@ def _seconds(value: Any) -> Any:
     return sum(float(number) * _UNITS[unit] for number, unit in parts)
 
 
+_SIZES = {"MB": 1.0, "GB": 1e3, "TB": 1e6}
+
+
+def _megabytes(value: Any) -> Any:
+    """Read ``800``, ``800MB`` or ``1.5GB`` as megabytes."""
+    if not isinstance(value, str) or re.fullmatch(_NUMBER, value):
+        return value
+    parts = re.fullmatch(rf"({_NUMBER})\s*([MGT]B)", value.strip().upper())
+    if parts is None:
+        raise ValueError('a size such as "800MB" or "1.5GB"')
+    return float(parts[1]) * _SIZES[parts[2]]
+
+
+def _or_auto(value: Any) -> Any:
+    """Read ``auto`` as nothing given."""
+    return None if value == "auto" else value
+
+
 def _known(what: str, names: tuple[str, ...]) -> AfterValidator:
     """Return a check that a text is one of the known names."""
 
@@ -88,6 +108,21 @@ def _controller_name(name: str) -> str:
         )
     return name
 
+
+def _executor_name(name: str | None) -> str | None:
+    """Return the name of an executor, or None.
+
+    Raises:
+        PydanticCustomError: It is unknown.
+    """
+    if name is not None and name not in EXECUTORS:
+        sentence = unknown_name("executor", name, EXECUTORS)
+        raise PydanticCustomError("unknown_name", "{sentence}", {"sentence": sentence})
+    return name
+
+
+IN_FLIGHT = 8
+"""Proposals under way in a deterministic run: enough for most machines (chosen)."""
 
 POPULATION, TOURNAMENT = 20, 5
 """Members of evolution and genetic, and how many of them compete to become a parent (chosen for
@@ -348,6 +383,74 @@ class BudgetConfig(Record):
         return _TRIALS if self.trials is None and self.time_limit is None else self.trials
 
 
+class EngineConfig(Record):
+    """Where children are trained, and what they may take."""
+
+    executor: Annotated[str | None, AfterValidator(_executor_name)] = option(
+        None,
+        "process trains children in worker processes, so that none can hurt the search; inline "
+        "trains them one after the other in the search's own process. Default: process, or what "
+        "the variable RLNAS_EXECUTOR says.",
+    )
+    workers: Annotated[Count | None, BeforeValidator(_or_auto)] = option(
+        None,
+        "Children that are trained at the same time, or auto: as many as cores and memory allow. "
+        "Default: auto.",
+    )
+    isolate: bool = option(
+        False, "Give each child a process of its own; it costs half a second each (chosen)."
+    )
+    child_time_limit: Annotated[Number | None, BeforeValidator(_seconds)] = option(
+        None,
+        "Wall-clock time of one child, for example 90s or 5m; then it is stopped and has failed. "
+        "Default: none.",
+        gt=0,
+    )
+    child_memory: Annotated[Number | None, BeforeValidator(_megabytes)] = option(
+        None,
+        "Memory that one child may take, for example 800MB or 2GB; then it is stopped and has "
+        "failed. Default: none.",
+        gt=0,
+    )
+    deterministic: bool = option(
+        False,
+        "The same seed gives the same run with any number of workers: each child has one thread, "
+        "and results are learned from in the order of the proposals. A worker may have to wait "
+        "(chosen).",
+    )
+    in_flight: Count | None = option(
+        None,
+        "Architectures that are proposed before the first of them is learned from. Default: as "
+        f"many as there are workers, {IN_FLIGHT} where the run is deterministic (chosen).",
+    )
+
+    @property
+    def chosen(self) -> str:
+        """The executor that was named, or the default one.
+
+        Raises:
+            PydanticCustomError: The variable names none.
+        """
+        return self.executor or str(_executor_name(os.environ.get("RLNAS_EXECUTOR", "process")))
+
+    @model_validator(mode="after")
+    def _limits_need_processes(self) -> "EngineConfig":
+        given = [
+            f"--{name.replace('_', '-')}"
+            for name in ("isolate", "child_time_limit", "child_memory")
+            if getattr(self, name)
+        ]
+        if (self.workers or 1) > 1:
+            given.append(f"--workers {self.workers}")
+        if self.chosen == "inline" and given:
+            sentence = (
+                f"the inline executor trains one child at a time in its own process, got "
+                f"{given[0]}; leave it out or take --executor process"
+            )
+            raise PydanticCustomError("unfit_settings", "{sentence}", {"sentence": sentence})
+        return self
+
+
 class FinalConfig(Record):
     """The retraining at the end."""
 
@@ -372,7 +475,9 @@ class SearchConfig(Record):
     )
     seed: Whole = option(0, "Seed that all other seeds come from (chosen).", ge=0, lt=2**31)
     threads: Count | None = option(
-        None, "Threads a child is trained with. Default: as many as there are cores.", le=1024
+        None,
+        "Threads a child is trained with. Default: the cores divided among the workers.",
+        le=1024,
     )
     baseline: str | None = option(
         None,
@@ -392,6 +497,7 @@ class SearchConfig(Record):
     recipe: RecipeConfig = RecipeConfig()
     objective: ObjectiveConfig = ObjectiveConfig()
     budget: BudgetConfig = BudgetConfig()
+    engine: EngineConfig = EngineConfig()
     final: FinalConfig = FinalConfig()
 
     @field_validator("name")

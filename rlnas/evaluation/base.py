@@ -5,6 +5,7 @@ executor takes jobs and hands back results as they finish, in any order.
 """
 
 import hashlib
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -79,6 +80,10 @@ class Evaluator(Protocol):
 class Executor(Protocol):
     """Carries jobs out, here or elsewhere, one or many at a time."""
 
+    @property
+    def workers(self) -> int:
+        """How many jobs it works on at a time."""
+
     def submit(self, job: Job) -> None:
         """Take a job; it starts now or later."""
 
@@ -104,6 +109,11 @@ class InlineExecutor:
         self._evaluator = evaluator
         self._waiting: list[Job] = []
 
+    @property
+    def workers(self) -> int:
+        """One job at a time."""
+        return 1
+
     def submit(self, job: Job) -> None:
         """Put a job at the end of the queue."""
         self._waiting.append(job)
@@ -128,6 +138,8 @@ class InlineExecutor:
 class CachedExecutor:
     """Answers keys whose outcome is known at once, and passes on the rest.
 
+    A key that is under way is not trained twice: the second job is answered after the first.
+
     Args:
         executor: Who trains what is not known.
         known: Returns the outcome of a canonical key, or None.
@@ -138,30 +150,91 @@ class CachedExecutor:
         self._executor = executor
         self._known = known
         self._answered: list[Result] = []
+        self._same: dict[str, list[Job]] = {}  # by a key under way, what waits for it
+
+    @property
+    def workers(self) -> int:
+        """As many jobs at a time as the other executor works on."""
+        return self._executor.workers
 
     def submit(self, job: Job) -> None:
         """Answer the job from what is known, or pass it on."""
         outcome = self._known(job.key)
-        if outcome is None:
-            self._executor.submit(job)
-        else:
+        if outcome is not None:
             self._answered.append(Result(job, outcome, repeated=True))
+        elif job.key in self._same:
+            self._same[job.key].append(job)
+        else:
+            self._same[job.key] = []
+            self._executor.submit(job)
 
     def completed(self) -> list[Result]:
         """Return known answers first, then what the other executor has finished."""
         if self._answered:
             answered, self._answered = self._answered, []
             return answered
-        return self._executor.completed()
+        results = self._executor.completed()
+        for result in results:
+            for job in self._same.pop(result.job.key):
+                self._answered.append(Result(job, result.outcome, repeated=True))
+        return results
 
     def cancel(self) -> None:
         """Forget all jobs, also those that were passed on."""
         self._answered.clear()
+        self._same.clear()
         self._executor.cancel()
 
     def close(self) -> None:
         """Close the other executor too."""
         self._answered.clear()
+        self._same.clear()
+        self._executor.close()
+
+
+class OrderedExecutor:
+    """Hands back one result at a time, in the order in which the jobs came.
+
+    So what a controller has learned when it proposes does not depend on which child was faster.
+
+    Args:
+        executor: Who works on the jobs.
+    """
+
+    def __init__(self, executor: Executor) -> None:
+        """See the class."""
+        self._executor = executor
+        self._order: deque[int] = deque()
+        self._finished: dict[int, Result] = {}
+
+    @property
+    def workers(self) -> int:
+        """As many jobs at a time as the other executor works on."""
+        return self._executor.workers
+
+    def submit(self, job: Job) -> None:
+        """Pass the job on."""
+        self._order.append(job.id)
+        self._executor.submit(job)
+
+    def completed(self) -> list[Result]:
+        """Return the result of the oldest job, or nothing if there is none; waits for it."""
+        if not self._order:
+            return []
+        while self._order[0] not in self._finished:
+            for result in self._executor.completed():
+                self._finished[result.job.id] = result
+        return [self._finished.pop(self._order.popleft())]
+
+    def cancel(self) -> None:
+        """Forget all jobs."""
+        self._order.clear()
+        self._finished.clear()
+        self._executor.cancel()
+
+    def close(self) -> None:
+        """Close the other executor too."""
+        self.cancel()
         self._executor.close()
 
 

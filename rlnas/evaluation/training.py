@@ -3,6 +3,7 @@
 import math
 import time
 from collections.abc import Callable, Mapping
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,8 @@ from rlnas.children.backend import keras
 from rlnas.children.data import Data
 from rlnas.children.decoder import decode
 from rlnas.children.recipes import batch_norm_momentum
-from rlnas.children.training import train
+from rlnas.children.runtime import prepare
+from rlnas.children.training import Trainer, make_trainer
 from rlnas.children.weights import save_weights
 from rlnas.config import RecipeConfig
 from rlnas.cost import network_cost
@@ -44,6 +46,22 @@ class TrainingEvaluator:
         """See the class."""
         self._data = data
         self._function = function
+
+    def start(self, threads: int) -> None:
+        """Make ready for training in a process of its own.
+
+        Args:
+            threads: Threads of a child.
+        """
+        prepare(threads)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave out what belongs to this process."""
+        return {name: value for name, value in vars(self).items() if name != "_trainer"}
+
+    @cached_property
+    def _trainer(self) -> Trainer:
+        return make_trainer(self._data)
 
     def build(self, architecture: Architecture, recipe: RecipeConfig, seed: int) -> keras.Model:
         """Return the untrained child; Keras's global seed is set before."""
@@ -94,7 +112,7 @@ class TrainingEvaluator:
         reset_peak()
         started = time.perf_counter()
         try:
-            outcome = self._train(model, recipe, seed)
+            outcome = self._train(model, recipe, seed, flops)
         except Exception as error:
             return Failure(f"training failed: {_described(error)}")
         if isinstance(outcome, Failure):
@@ -111,10 +129,10 @@ class TrainingEvaluator:
         }
         return Metrics.from_json(measured)
 
-    def _train(self, model: keras.Model, recipe: RecipeConfig, seed: int) -> Outcome:
+    def _train(self, model: keras.Model, recipe: RecipeConfig, seed: int, flops: int) -> Outcome:
         if self._function is not None:
             return _user_metrics(self._function(model, self._data, seed))
-        history = train(model, self._data, recipe, seed)
+        history = self._trainer.train(model, recipe, seed, flops=flops)
         for name, values in (("loss", history.loss), ("validation loss", history.val_loss)):
             for epoch, value in enumerate(values, 1):
                 if not math.isfinite(value):

@@ -8,9 +8,10 @@ from pathlib import Path
 from rlnas.children.backend import keras
 from rlnas.children.training import accuracy
 from rlnas.children.weights import load_weights
+from rlnas.config import RecipeConfig
 from rlnas.cost import network_cost
 from rlnas.errors import NoValidChildError, RunError
-from rlnas.evaluation import Outcome, child_seed
+from rlnas.evaluation import Executor, Job, Outcome, child_seed
 from rlnas.evaluation.training import WEIGHTS, TrainingEvaluator
 from rlnas.objectives import Failure
 from rlnas.search.folder import RunFolder
@@ -58,11 +59,15 @@ class Contenders:
         self._setup, self._folder = setup, folder
         self._journal, self._progress = journal, progress
 
-    def brief(self) -> None:
-        """Train reference and baseline as the search trains its children."""
-        self._train_all(BRIEF, list(self._beside()))
+    def brief(self, executor: Executor) -> None:
+        """Train reference and baseline as the search trains its children.
 
-    def long(self, trials: list[Trial]) -> Contender:
+        Args:
+            executor: Of the search.
+        """
+        self._train_all(BRIEF, list(self._beside()), executor)
+
+    def long(self, trials: list[Trial], executor: Executor) -> Contender:
         """Train the top K, reference and baseline longer; return the one to keep.
 
         It is chosen by its validation (see `_chosen`). Then it and those it is compared
@@ -70,11 +75,12 @@ class Contenders:
 
         Args:
             trials: Finished trials.
+            executor: Trains on the data of the retraining.
 
         Raises:
             NoValidChildError: Not one of the top K could be trained longer.
         """
-        self._train_all(LONG, [*self._top(trials), *self._beside()])
+        self._train_all(LONG, [*self._top(trials), *self._beside()], executor)
         done = [entry for entry in self._journal.contenders(LONG) if entry.metrics]
         ranked = [entry for entry in done if entry.rank]
         if not ranked:
@@ -124,44 +130,65 @@ class Contenders:
         if self._setup.baseline is not None:
             yield Entry(BASELINE, model_fingerprint(self._setup.baseline), None)
 
-    def _train_all(self, phase: str, entries: list[Entry]) -> None:
+    def _train_all(self, phase: str, entries: list[Entry], executor: Executor) -> None:
+        """Train what was not trained yet: several at a time, the user's own model here."""
         trained = {contender.name for contender in self._journal.contenders(phase)}
-        evaluator: TrainingEvaluator | None = None
-        for number, entry in enumerate(entries, 1):
-            if entry.name in trained:
-                continue
-            if evaluator is None:
-                long = phase == LONG
-                evaluator = self._setup.long_evaluator() if long else self._setup.brief_evaluator()
-            contender = self._trained(entry, phase, evaluator)
-            self._journal.store(contender)
-            self._progress.contender(contender, number, len(entries))
+        missing = [entry for entry in entries if entry.name not in trained]
+        by_number = {entries.index(entry) + 1: entry for entry in missing}
+        for number, entry in by_number.items():
+            if failure := self._journal.given_up(f"{entry.name}/{phase}"):
+                self._store(entry, phase, failure, len(entries))
+            elif entry.architecture is not None:
+                self._journal.log_start(f"{entry.name}/{phase}")
+                executor.submit(self._job(number, entry, phase))
+        while results := executor.completed():
+            for result in results:
+                entry = by_number[result.job.id]
+                self._store(entry, phase, result.outcome, len(entries))
+        done = {contender.name for contender in self._journal.contenders(phase)}
+        for entry in missing:
+            if entry.name not in done:
+                self._journal.log_start(f"{entry.name}/{phase}")
+                seed, evaluator = self._seed(entry, phase), self._evaluator(phase)
+                outcome = self._evaluated(entry, phase, evaluator, seed)
+                self._store(entry, phase, outcome, len(entries))
 
-    def _trained(self, entry: Entry, phase: str, evaluator: TrainingEvaluator) -> Contender:
-        child = f"{entry.name}/{phase}"
-        repeat = 1 if phase == LONG else 0
-        seed = child_seed(self._setup.config.seed, entry.key, repeat)
-        outcome: Outcome | None = self._journal.given_up(child)
-        if outcome is None:
-            self._journal.log_start(child)
-            outcome = self._evaluated(entry, phase, evaluator, seed)
+    def _job(self, number: int, entry: Entry, phase: str) -> Job:
+        if entry.architecture is None:
+            raise TypeError("only an architecture is a job")
+        folder = self._folder.contender(entry.name) if phase == LONG else None
+        seed, recipe = self._seed(entry, phase), self._recipe(phase)
+        return Job(number, entry.key, entry.architecture, recipe, seed, folder)
+
+    def _store(self, entry: Entry, phase: str, outcome: Outcome, count: int) -> None:
         failed = isinstance(outcome, Failure)
-        return Contender(
+        contender = Contender(
             name=entry.name,
             phase=phase,
             rank=entry.rank,
             trial=entry.trial,
             key=entry.key,
-            seed=seed,
+            seed=self._seed(entry, phase),
             state=FAILED if failed else DONE,
             metrics=None if isinstance(outcome, Failure) else outcome,
             reason=outcome.reason if isinstance(outcome, Failure) else None,
         )
+        self._journal.store(contender)
+        self._progress.contender(contender, len(self._journal.contenders(phase)), count)
+
+    def _seed(self, entry: Entry, phase: str) -> int:
+        return child_seed(self._setup.config.seed, entry.key, 1 if phase == LONG else 0)
+
+    def _recipe(self, phase: str) -> RecipeConfig:
+        return self._setup.long_recipe if phase == LONG else self._setup.config.recipe
+
+    def _evaluator(self, phase: str) -> TrainingEvaluator:
+        return self._setup.long_evaluator() if phase == LONG else self._setup.brief_evaluator()
 
     def _evaluated(
         self, entry: Entry, phase: str, evaluator: TrainingEvaluator, seed: int
     ) -> Outcome:
-        recipe = self._setup.long_recipe if phase == LONG else self._setup.config.recipe
+        recipe = self._recipe(phase)
         folder = self._folder.contender(entry.name) if phase == LONG else None
         model = self._built(entry, evaluator, phase, seed)
         flops = 0
@@ -174,8 +201,7 @@ class Contenders:
         self, entry: Entry, evaluator: TrainingEvaluator, phase: str, seed: int
     ) -> keras.Model:
         if entry.architecture is not None:
-            recipe = self._setup.long_recipe if phase == LONG else self._setup.config.recipe
-            return evaluator.build(entry.architecture, recipe, seed)
+            return evaluator.build(entry.architecture, self._recipe(phase), seed)
         keras.utils.set_random_seed(seed)
         return fresh_copy(self._setup.baseline)
 

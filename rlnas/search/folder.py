@@ -5,12 +5,13 @@ import secrets
 import shlex
 import shutil
 from collections.abc import Iterator, Mapping
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 from rlnas.config import SearchConfig, default_root, dump_config, make_config
 from rlnas.errors import RunError, StorageError, unknown_name
+from rlnas.evaluation.process import LOG
 from rlnas.search.journal import Journal
 
 _STORED = (
@@ -63,6 +64,15 @@ class RunFolder:
     def trial(self, number: int) -> Path:
         """Return the folder of a trial's files."""
         return self.path / "trials" / str(number)
+
+    def drop_weights(self, number: int) -> None:
+        """Remove a trial's weights, and its folder if its child printed nothing."""
+        folder = self.trial(number)
+        with suppress(OSError):  # what cannot be removed ends no search
+            for path in folder.iterdir():
+                if path.name != LOG or not path.stat().st_size:
+                    path.unlink()
+            folder.rmdir()
 
     @property
     def control(self) -> "RunFolder":

@@ -21,7 +21,7 @@ from rlnas.evaluation import Outcome
 from rlnas.objectives import Failure, Metrics
 from rlnas.search.state import pack, unpack
 
-FORMAT = 1
+FORMAT = 2
 """Version of the tables; a journal of another version is refused."""
 
 RUNNING, DONE, FAILED = "running", "done", "failed"
@@ -37,7 +37,7 @@ CREATE TABLE trials (
     id INTEGER PRIMARY KEY, key TEXT NOT NULL UNIQUE, tokens TEXT NOT NULL,
     log_probs TEXT NOT NULL, seed INTEGER NOT NULL, state TEXT NOT NULL, reward REAL,
     metrics TEXT, reason TEXT, learned TEXT, policy TEXT, proposals INTEGER,
-    started REAL NOT NULL, ended REAL);
+    started REAL NOT NULL, ended REAL, step INTEGER);
 CREATE TABLE contenders (
     name TEXT NOT NULL, phase TEXT NOT NULL, rank INTEGER NOT NULL, trial INTEGER,
     key TEXT NOT NULL, seed INTEGER NOT NULL, state TEXT NOT NULL, metrics TEXT, reason TEXT,
@@ -66,6 +66,7 @@ class Trial:
         proposals: Number of proposals so far, repeated ones included.
         started: When it was proposed, seconds since 1970.
         ended: When its result came, seconds since 1970; None while it is running.
+        step: Place of its result among all results, from 1; None while it is running.
     """
 
     id: int
@@ -82,6 +83,7 @@ class Trial:
     proposals: int = 0
     started: float = 0.0
     ended: float | None = None
+    step: int | None = None
 
     @property
     def outcome(self) -> Outcome | None:
@@ -225,7 +227,7 @@ class Journal:
         with self._commit() as db:
             db.execute(
                 "UPDATE trials SET state=?, reward=?, metrics=?, reason=?, learned=?, policy=?, "
-                "proposals=?, ended=? WHERE id=?",
+                "proposals=?, ended=?, step=? WHERE id=?",
                 (
                     trial.state,
                     trial.reward,
@@ -235,17 +237,19 @@ class Journal:
                     _dumped(trial.policy),
                     trial.proposals,
                     trial.ended,
+                    trial.step,
                     trial.id,
                 ),
             )
             _store_state(db, state)
 
     def trials(self) -> list[Trial]:
-        """Return all trials in the order of their numbers."""
+        """Return all trials in the order of their results, then those that are running."""
         with self._sentences():
             rows = self._db.execute(
                 "SELECT id, key, tokens, log_probs, seed, state, reward, metrics, reason, learned, "
-                "policy, proposals, started, ended FROM trials ORDER BY id"
+                "policy, proposals, started, ended, step FROM trials "
+                "ORDER BY step IS NULL, step, id"
             ).fetchall()
             return [_trial(row) for row in rows]
 
@@ -260,10 +264,11 @@ class Journal:
             return [row[0] for row in self._db.execute("SELECT child FROM starts ORDER BY rowid")]
 
     def log_stop(self) -> None:
-        """Commit that the user stopped the run, so that the newest start was no death."""
+        """Commit that the user stopped the run, so that what was under way did not die."""
         with self._commit() as db:
-            started = self.starts()[-1:]
-            _store_meta(db, {"stops": [*self.meta().get("stops", []), *started]})
+            rows = db.execute("SELECT id FROM trials WHERE state = ?", (RUNNING,)).fetchall()
+            stopped = {f"trial-{number}" for (number,) in rows} | set(self.starts()[-1:])
+            _store_meta(db, {"stops": [*self.meta().get("stops", []), *sorted(stopped)]})
 
     def given_up(self, child: str) -> Failure | None:
         """Return the failure of a child without a result that has ended its process too often."""
@@ -410,6 +415,7 @@ def _trial(row: tuple[Any, ...]) -> Trial:
         proposals=row[11],
         started=row[12],
         ended=row[13],
+        step=row[14],
     )
 
 

@@ -1,15 +1,22 @@
 """The search loop: propose, train, learn, commit, until the budget is spent."""
 
-import shutil
 import time
+from collections import deque
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-import numpy as np
-
-from rlnas.controllers import Action, Controller, Trajectory
+from rlnas.controllers import Controller, Trajectory
 from rlnas.errors import ControllerError, NoValidChildError
-from rlnas.evaluation import CachedExecutor, Executor, Job, Outcome, Result, child_seed
+from rlnas.evaluation import (
+    CachedExecutor,
+    Executor,
+    Job,
+    OrderedExecutor,
+    Outcome,
+    Result,
+    child_seed,
+)
 from rlnas.objectives import Failure
 from rlnas.search.folder import RunFolder
 from rlnas.search.journal import BRIEF, DONE, FAILED, RUNNING, Journal, Trial
@@ -41,6 +48,29 @@ class Counters:
     seconds: float = 0.0
 
 
+@dataclass(frozen=True, slots=True)
+class _Proposal:
+    """An architecture as it is written.
+
+    Attributes:
+        tokens: Its tokens so far.
+        log_probs: Log-probability of each when it was chosen.
+    """
+
+    tokens: list[int]
+    log_probs: list[float]
+
+    def to_json(self) -> dict[str, Any]:
+        return {"tokens": self.tokens, "log_probs": self.log_probs}
+
+    @classmethod
+    def from_json(cls, record: Mapping[str, Any]) -> "_Proposal":
+        return cls(list(record["tokens"]), list(record["log_probs"]))
+
+    def trajectory(self, reward: float | None, *, repeated: bool = False) -> Trajectory:
+        return Trajectory(tuple(self.tokens), tuple(self.log_probs), reward, repeated)
+
+
 class Observer:
     """Is told of each trial after it was committed; the base does nothing."""
 
@@ -59,6 +89,9 @@ class SearchLoop:
         executor: Trains the children.
         observer: Is told of each committed trial.
         progress: Shows each trial to the user.
+        in_flight: Architectures that are proposed and not learned from yet; None for as many as
+            the executor works on.
+        ordered: Learn from the results in the order of the proposals, whatever ends first.
     """
 
     def __init__(
@@ -70,21 +103,33 @@ class SearchLoop:
         executor: Executor,
         observer: Observer,
         progress: SearchProgress,
+        *,
+        in_flight: int | None = None,
+        ordered: bool = False,
     ) -> None:
         """See the class."""
         self._setup, self._folder, self._journal = setup, folder, journal
         self._controller, self._observer, self._progress = controller, observer, progress
         self._trials = {trial.key: trial for trial in journal.trials()}
+        ended = [trial for trial in self._trials.values() if trial.state != RUNNING]
+        self._ended, self._best = len(ended), best_of(ended)
         self._counters = Counters()
-        self._log_probs: dict[int, list[float]] = {}  # of the architecture each episode writes
         self._learned: dict[str, float] = {}  # since the last commit
         self._started = time.monotonic()
         brief = {each.name: each.metrics for each in journal.contenders(BRIEF)}
         reference = brief.get("reference")
         self._reference = None if reference is None else setup.objective.reward(reference)
+        self._submitted: set[int] = set()  # numbers of trials, in this sitting
+        self._repeats = 0  # jobs whose key a trial has, so that each has a number of its own
+        self._replaying = False
+        self._told = False  # that the space is used up
+        self._under_way: dict[int, _Proposal] = {}  # by episode, in the order of their beginning
+        self._again: deque[_Proposal] = deque()  # were under way when the run stopped
+        passed_on = OrderedExecutor(executor) if ordered else executor
         self._env = NASVectorEnv(
             setup.space,
-            CachedExecutor(executor, self._known),
+            CachedExecutor(passed_on, self._known),
+            in_flight or executor.workers,
             recipe=setup.config.recipe,
             objective=setup.objective,
             make_job=self._job,
@@ -99,39 +144,48 @@ class SearchLoop:
         """
         self._restore()
         observations, info = self._env.reset()
-        ended = np.zeros(len(observations), dtype=bool)
-        if pending := self._pending():
-            if failure := self._journal.given_up(f"trial-{pending.id}"):
-                self._give_up(pending, failure)
-            else:
-                observations, ended, info = self._replay(pending)
+        self._start = observations[:1], info["action_mask"][:1]  # the same for each episode
+        free = deque(range(self._env.num_envs))
         while True:
-            for place in np.flatnonzero(ended):
-                self._conclude(info["result"][place])
-            if self._spent():
+            while free and (self._again or not self._spent()):
+                self._propose(free.popleft())
+            if not self._under_way:
                 break
-            tokens = np.zeros(len(ended), dtype=np.int64)  # an ended episode ignores its token
-            if not ended.all():
-                going = ~ended
-                action = self._controller.act(observations[going], info["action_mask"][going])
-                self._remember(info["env_id"][going], action)
-                tokens[going] = action.tokens
-            self._env.send(tokens, info["env_id"])
-            observations, _, ended, _, info = self._env.recv()
+            _, _, _, _, info = self._env.recv()
+            results = dict(zip(info["env_id"].tolist(), info["result"], strict=True))
+            for env_id in [each for each in self._under_way if each in results]:
+                self._conclude(results[env_id], self._under_way.pop(env_id))
+                self._env.send([0], [env_id])  # begins the next episode
+                self._env.recv()
+                free.append(env_id)
         self._env.close()
-        if best_of(self._finished()) is None:
+        if self._best is None:
             raise NoValidChildError(self._no_valid_child())
 
     def _restore(self) -> None:
         state = self._journal.state()
-        if state is not None:
-            self._controller.load(state["controller"])
-            self._counters = Counters(**state["counters"])
-            self._learned = state["learned"]
-            if owed := state.get("owed"):
-                tokens, log_probs = tuple(owed["tokens"]), tuple(owed["log_probs"])
-                trajectory = Trajectory(tokens, log_probs, owed["reward"], repeated=False)
-                self._learned |= self._controller.learn([trajectory])
+        if state is None:
+            return
+        self._controller.load(state["controller"])
+        self._counters = Counters(**state["counters"])
+        self._learned = state["learned"]
+        if owed := state.get("owed"):
+            trajectory = _Proposal.from_json(owed).trajectory(owed["reward"])
+            self._learned |= self._controller.learn([trajectory])
+        for record in state["under_way"]:
+            self._take_up(_Proposal.from_json(record))
+
+    def _take_up(self, proposal: _Proposal) -> None:
+        """Propose again what was under way when the run stopped, or let it fail."""
+        architecture = self._setup.space.architecture(proposal.tokens)
+        key = self._setup.space.key(architecture)
+        trial = self._trials[key]
+        failure = self._journal.given_up(f"trial-{trial.id}")
+        if trial.state == RUNNING and failure is not None:
+            job = Job(trial.id, key, architecture, self._setup.config.recipe, trial.seed)
+            self._conclude(Result(job, failure), proposal)
+        else:
+            self._again.append(proposal)
 
     def _state(self) -> dict[str, Any]:
         counters = replace(self._counters, seconds=self._seconds())
@@ -139,31 +193,35 @@ class SearchLoop:
             "controller": self._controller.state(),
             "counters": {name: getattr(counters, name) for name in Counters.__slots__},
             "learned": self._learned,
+            "under_way": self._listed(),
         }
 
-    def _pending(self) -> Trial | None:
-        running = [trial for trial in self._trials.values() if trial.state == RUNNING]
-        return running[0] if running else None
+    def _listed(self) -> list[dict[str, Any]]:
+        """Return what is under way, and what still is to be taken up again."""
+        return [each.to_json() for each in (*self._under_way.values(), *self._again)]
 
-    def _replay(self, pending: Trial) -> Any:
-        """Write the tokens of a trial whose child was under way when the run stopped."""
-        self._log_probs[0] = list(pending.log_probs)
-        for token in pending.tokens:
-            self._env.send([token], [0])
-            observations, _, ended, _, info = self._env.recv()
-        return observations, ended, info
-
-    def _give_up(self, pending: Trial, failure: Failure) -> None:
-        """Let a trial fail whose child ended the process each time."""
-        self._log_probs[0] = list(pending.log_probs)
-        architecture = self._setup.space.architecture(pending.tokens)
-        recipe = self._setup.config.recipe
-        job = Job(pending.id, pending.key, architecture, recipe, pending.seed)
-        self._conclude(Result(job, failure))
-
-    def _remember(self, env_ids: Any, action: Action) -> None:
-        for env_id, log_prob in zip(env_ids.tolist(), action.log_probs.tolist(), strict=True):
-            self._log_probs.setdefault(env_id, []).append(log_prob)
+    def _propose(self, env_id: int) -> None:
+        """Write an architecture into a new episode, up to its last token."""
+        given = self._again.popleft() if self._again else None
+        self._replaying = given is not None  # then it was counted when it was stored
+        proposal = _Proposal([], [])
+        observations, masks = self._start
+        while True:
+            if given is None:
+                action = self._controller.act(observations, masks)
+                token, log_prob = int(action.tokens[0]), float(action.log_probs[0])
+            else:
+                place = len(proposal.tokens)
+                token, log_prob = given.tokens[place], given.log_probs[place]
+            proposal.tokens.append(token)
+            proposal.log_probs.append(log_prob)
+            if self._setup.space.decision(proposal.tokens) is None:
+                self._under_way[env_id] = proposal
+                self._env.send([token], [env_id])
+                return
+            self._env.send([token], [env_id])
+            observations, _, _, _, info = self._env.recv()
+            masks = info["action_mask"]
 
     def _job(self, env_id: int, architecture: Architecture, key: str) -> Job:
         """Commit a new proposal, before its child starts."""
@@ -175,17 +233,18 @@ class SearchLoop:
                 id=len(self._trials) + 1,
                 key=key,
                 tokens=architecture.tokens,
-                log_probs=tuple(self._log_probs[env_id]),
+                log_probs=tuple(self._under_way[env_id].log_probs),
                 seed=seed,
                 proposals=self._counters.proposals,
                 started=time.time(),
             )
             self._trials[key] = trial
             self._journal.propose(trial, self._state())
-        elif trial.state != RUNNING:
-            self._counters.proposals += 1
-            number = -self._counters.proposals  # a number that no trial has
-            return Job(number, key, architecture, self._setup.config.recipe, seed)
+        elif trial.state != RUNNING or trial.id in self._submitted:
+            self._counters.proposals += not self._replaying
+            self._repeats += 1
+            return Job(-self._repeats, key, architecture, self._setup.config.recipe, seed)
+        self._submitted.add(trial.id)
         self._journal.log_start(f"trial-{trial.id}")
         folder = self._folder.trial(trial.id)
         return Job(trial.id, key, architecture, self._setup.config.recipe, seed, folder)
@@ -194,41 +253,36 @@ class SearchLoop:
         trial = self._trials.get(key)
         return None if trial is None else trial.outcome
 
-    def _conclude(self, result: Result) -> None:
-        """Learn from a result and commit it, if it is new."""
+    def _conclude(self, result: Result, proposal: _Proposal) -> None:
+        """Learn from the result of a proposal and commit it, if it is new."""
         reward = (
             None
             if isinstance(result.outcome, Failure)
             else self._setup.objective.reward(result.outcome)
         )
-        trajectory = Trajectory(
-            tokens=result.job.architecture.tokens,
-            log_probs=tuple(self._log_probs.pop(0)),
-            reward=reward,
-            repeated=result.repeated,
-        )
+        trajectory = proposal.trajectory(reward, repeated=result.repeated)
         try:
             self._learned |= self._controller.learn([trajectory])
         except ControllerError:  # of the user's own: the child was trained all the same
             if not result.repeated:
-                self._owe(replace(self._ended(result, reward), learned={}), trajectory)
+                self._owe(replace(self._trial(result, reward), learned={}), proposal)
             raise
         if result.repeated:
             self._counters.in_a_row += 1
             return
         self._counters.in_a_row = 0
-        self._commit(self._ended(result, reward))
+        self._commit(self._trial(result, reward))
 
-    def _owe(self, trial: Trial, trajectory: Trajectory) -> None:
+    def _owe(self, trial: Trial, proposal: _Proposal) -> None:
         """Commit a trial that the controller is still to learn from, when it is mended."""
         state = self._journal.state()
         if state is not None:
-            owed = {"tokens": trajectory.tokens, "log_probs": trajectory.log_probs}
-            self._journal.finish(trial, {**state, "owed": {**owed, "reward": trajectory.reward}})
+            owed = {**proposal.to_json(), "reward": trial.reward}
+            self._journal.finish(trial, {**state, "owed": owed, "under_way": self._listed()})
             self._trials[trial.key] = trial
             self._observer.trial(trial)
 
-    def _ended(self, result: Result, reward: float | None) -> Trial:
+    def _trial(self, result: Result, reward: float | None) -> Trial:
         """Return the trial of a result."""
         failed = isinstance(result.outcome, Failure)
         return replace(
@@ -240,39 +294,37 @@ class SearchLoop:
             learned=self._learned,
             proposals=self._counters.proposals,
             ended=time.time(),
+            step=self._ended + 1,
         )
 
     def _commit(self, trial: Trial) -> None:
-        if trial.id == 1 or trial.id % POLICY_EVERY == 0:
+        step = self._ended + 1
+        if step == 1 or step % POLICY_EVERY == 0:
             trial = replace(trial, policy=self._policy(trial.id))
-        before = best_of(self._finished())
         self._learned = {}
         self._journal.finish(trial, self._state())
         self._trials[trial.key] = trial
-        finished = self._finished()
-        best = best_of(finished)
+        self._ended = step
+        before, self._best = self._best, best_of([trial] if not self._best else [self._best, trial])
         self._observer.trial(trial)
-        if not_best := before if best is trial else trial:
-            shutil.rmtree(self._folder.trial(not_best.id), ignore_errors=True)
-        self._progress.trial(trial, self._layers(trial), self._standing(finished, best))
+        if not_best := before if self._best is trial else trial:
+            self._folder.drop_weights(not_best.id)
+        self._progress.trial(trial, self._layers(trial), self._standing())
 
     def _policy(self, seed: int) -> dict[str, list[float]]:
         return policy_table(self._setup.space, self._controller, seed)
 
-    def _finished(self) -> list[Trial]:
-        return [trial for trial in self._trials.values() if trial.state != RUNNING]
-
     def _layers(self, trial: Trial | None) -> str:
         return "" if trial is None else self._setup.space.architecture(trial.tokens).describe()
 
-    def _standing(self, finished: list[Trial], best: Trial | None) -> Standing:
+    def _standing(self) -> Standing:
         budget = self._setup.config.budget
         return Standing(
-            trials=len(finished),
+            trials=self._ended,
             budget=budget.most_trials,
             seconds=self._seconds(),
-            best=best,
-            layers=self._layers(best),
+            best=self._best,
+            layers=self._layers(self._best),
             limit=budget.time_limit,
             reference=self._reference,
         )
@@ -282,16 +334,19 @@ class SearchLoop:
 
     def _spent(self) -> bool:
         budget = self._setup.config.budget
-        if budget.most_trials is not None and len(self._finished()) >= budget.most_trials:
+        if budget.most_trials is not None and len(self._trials) >= budget.most_trials:
             return True
         if self._counters.in_a_row >= MOST_REPEATS:
-            self._progress.note(
-                f"the last {MOST_REPEATS} proposals were known architectures; the search ends here"
-            )
+            if not self._told:
+                self._progress.note(
+                    f"the last {MOST_REPEATS} proposals were known architectures; "
+                    "the search ends here"
+                )
+            self._told = True
             return True
         return budget.time_limit is not None and self._seconds() >= budget.time_limit
 
     def _no_valid_child(self) -> str:
-        reasons = [trial.reason for trial in self._finished() if trial.reason]
+        reasons = [trial.reason for trial in self._trials.values() if trial.reason]
         last = f"; the last reason was: {reasons[-1]}" if reasons else ""
         return f"not one of {len(reasons)} children could be trained{last}"

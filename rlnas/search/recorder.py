@@ -162,6 +162,7 @@ class Recorder(Observer):
         self._failures += trial.state == FAILED
         return TrialRecord(
             number=trial.id,
+            step=trial.step or 0,
             tokens=trial.tokens,
             architecture=self._setup.space.architecture(trial.tokens),
             reward=trial.reward,

@@ -18,7 +18,7 @@ from rlnas.config import (
 )
 from rlnas.controllers import Scored, check_controller_class, make_controller
 from rlnas.errors import ConfigError, ControllerError, InterruptedRunError, RlnasError, RunError
-from rlnas.evaluation import InlineExecutor
+from rlnas.evaluation.sizing import Crew
 from rlnas.evaluation.training import UserFunction
 from rlnas.search.changes import (
     DONE,
@@ -43,6 +43,7 @@ from rlnas.search.setup import (
     Setup,
     check_space,
     load_baseline,
+    make_crew,
     make_space,
     model_fingerprint,
     versions,
@@ -195,8 +196,10 @@ class Search:
             write_control(folder.tensorboard, gap_curve(found, found.control))
 
     def _take(self, config: SearchConfig) -> None:
-        """Go on by the config of a run, all but the threads."""
-        self.config = config.model_copy(update={"threads": self.config.threads})
+        """Go on by the config of a run, all but the threads and workers."""
+        same = {name: getattr(config.engine, name) for name in ("deterministic", "in_flight")}
+        engine = self.config.engine.model_copy(update=same)
+        self.config = config.model_copy(update={"threads": self.config.threads, "engine": engine})
         self._setup = replace(self._setup, config=self.config)
 
     def _go(self, folder: RunFolder, journal: Journal) -> None:
@@ -228,7 +231,11 @@ class Search:
 
     def _search(self, folder: RunFolder, journal: Journal, stack: ExitStack) -> Recorder:
         self._progress.note(f"run {folder.name} in {folder.path}")
-        Contenders(self._setup, folder, journal, self._progress).brief()
+        executor = self._setup.executor(self._setup.brief_evaluator())
+        stack.callback(executor.close)
+        if self.config.engine.chosen != "inline":
+            self._progress.note(f"{Crew(self._setup.workers, self._setup.threads)}")
+        Contenders(self._setup, folder, journal, self._progress).brief(executor)
         controller = make_controller(
             self._setup.space,
             self.config.controller,
@@ -237,12 +244,19 @@ class Search:
         )
         if journal.state() is None and (prior := self._read_prior()):
             controller.warm_start(prior)  # type: ignore[attr-defined]  # of ppo alone
-        executor = InlineExecutor(self._setup.brief_evaluator())
         recorder = Recorder(self._setup, folder, journal, controller)
         stack.enter_context(closing(recorder))
         recorder.rebuild()
         loop = SearchLoop(
-            self._setup, folder, journal, controller, executor, recorder, self._progress
+            self._setup,
+            folder,
+            journal,
+            controller,
+            executor,
+            recorder,
+            self._progress,
+            in_flight=self._setup.in_flight,
+            ordered=self.config.engine.deterministic,
         )
         loop.run()
         recorder.save_policy()
@@ -254,7 +268,9 @@ class Search:
     ) -> None:
         trials = [trial for trial in journal.trials() if trial.ended is not None]
         contenders = Contenders(self._setup, folder, journal, self._progress)
-        kept = contenders.long(trials)
+        executor = self._setup.executor(self._setup.long_evaluator())
+        stack.callback(executor.close)
+        kept = contenders.long(trials, executor)
         trial = next(trial for trial in trials if trial.id == kept.trial)
         if recorder is None:  # the search was another process
             recorder = Recorder(self._setup, folder, journal, None)
@@ -341,14 +357,16 @@ def _make_setup(
         raise ConfigError(
             f"evaluator: expected a function (model, data, seed), got {type(function).__name__}"
         )
-    threads = prepare(config.threads)
+    crew = make_crew(config, data)
+    threads = prepare(crew.threads)
     if space is not None:
         check_space(space, data)
     return Setup(
         config=config,
         data=data,
         space=space if space is not None else make_space(config, data),
-        threads=threads,
+        threads=threads if config.engine.chosen == "inline" else crew.threads,
+        workers=crew.workers,
         function=function,
         baseline=load_baseline(config.baseline if baseline is None else baseline, data),
     )

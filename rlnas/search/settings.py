@@ -66,6 +66,9 @@ _SHORTCUTS: dict[str, tuple[str, ...]] = {
     "trials": ("budget", "trials"),
     "time_limit": ("budget", "time_limit"),
     "epochs": ("recipe", "epochs"),
+    "executor": ("engine", "executor"),
+    "workers": ("engine", "workers"),
+    "deterministic": ("engine", "deterministic"),
     "top_k": ("final", "top_k"),
     "final_epochs": ("final", "epochs"),
 }

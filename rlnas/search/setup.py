@@ -14,9 +14,13 @@ import numpy as np
 
 from rlnas.children.backend import keras
 from rlnas.children.data import Data
+from rlnas.children.machine import available_cores
 from rlnas.children.recipes import steps_per_epoch
-from rlnas.config import RecipeConfig, SearchConfig
+from rlnas.config import IN_FLIGHT, RecipeConfig, SearchConfig
 from rlnas.errors import ConfigError, SpaceError, first_line
+from rlnas.evaluation import Executor, InlineExecutor
+from rlnas.evaluation.process import CHILDREN_PER_WORKER, ProcessExecutor, ProcessSettings
+from rlnas.evaluation.sizing import Crew, choose_crew
 from rlnas.evaluation.training import TrainingEvaluator, UserFunction
 from rlnas.objectives import Objective
 from rlnas.spaces import ImageSpace, Space
@@ -46,6 +50,7 @@ class Setup:
         data: The whole data set.
         space: The grammar.
         threads: Threads a child is trained with.
+        workers: Children that are trained at the same time.
         function: A user's own evaluator, or None.
         baseline: A user's own model, untrained, or None.
     """
@@ -54,6 +59,7 @@ class Setup:
     data: Data
     space: Space
     threads: int
+    workers: int = 1
     function: UserFunction | None = None
     baseline: keras.Model | None = None
 
@@ -93,6 +99,31 @@ class Setup:
     def _long_examples(self) -> int:
         return int(min(self.config.data.final_samples or inf, len(self.data.x_train)))
 
+    def executor(self, evaluator: TrainingEvaluator) -> Executor:
+        """Return what carries out an evaluator's work, as the config says.
+
+        Raises:
+            ConfigError: The evaluator cannot be handed to other processes.
+            StorageError: The disk refused to take the data for them.
+        """
+        engine = self.config.engine
+        if engine.chosen == "inline":
+            return InlineExecutor(evaluator)
+        settings = ProcessSettings(
+            workers=self.workers,
+            threads=self.threads,
+            children=1 if engine.isolate else CHILDREN_PER_WORKER,
+            time_limit=engine.child_time_limit,
+            memory_limit=engine.child_memory,
+        )
+        return ProcessExecutor(evaluator, settings)
+
+    @property
+    def in_flight(self) -> int:
+        """How many architectures are proposed before the first of them is learned from."""
+        engine = self.config.engine
+        return engine.in_flight or (IN_FLIGHT if engine.deterministic else self.workers)
+
     def brief_evaluator(self) -> TrainingEvaluator:
         """Return the evaluator of the search, on the part of the data it may see."""
         part = self.data.sampled(self.config.data.train_samples, self.config.seed)
@@ -102,6 +133,21 @@ class Setup:
         """Return the evaluator of the retraining."""
         part = self.data.sampled(self.config.data.final_samples, self.config.seed)
         return TrainingEvaluator(part, self.function)
+
+
+def make_crew(config: SearchConfig, data: Data) -> Crew:
+    """Return how many workers the config and the machine give, with how many threads.
+
+    Raises:
+        ConfigError: The memory does not hold so many.
+    """
+    engine = config.engine
+    if engine.chosen == "inline":
+        return Crew(1, config.threads or available_cores())
+    parts = (data.x_train, data.x_val)
+    megabytes = sum(part.nbytes for part in parts) / 1e6
+    threads = 1 if engine.deterministic and config.threads is None else config.threads
+    return choose_crew(engine.workers, threads, megabytes)
 
 
 def make_space(config: SearchConfig, data: Data) -> Space:

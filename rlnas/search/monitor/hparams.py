@@ -89,7 +89,7 @@ def write_row(folder: Path, record: TrialRecord, group: str) -> None:
     file.summary(0, record.wall_time, _start(record, group))
     values = record.scalars()
     metrics = {name: values[name] for name in METRICS if name in values}
-    file.scalars(record.number, record.wall_time, metrics)
+    file.scalars(record.step, record.wall_time, metrics)
     file.summary(0, record.wall_time, _end(record))
     file.close()
 

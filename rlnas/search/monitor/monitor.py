@@ -47,15 +47,13 @@ class Monitor:
     def trial(self, record: TrialRecord) -> None:
         """Write all of a finished trial and flush.
 
-        Trials may finish in any order. One that is ahead of an unfinished one waits for
-        it, since TensorBoard drops what it has read when a lower step follows.
+        They come in the order of their results, whatever their numbers are.
 
         Raises:
             KeyError: A tag that the controller returned is not declared.
             StorageError: The disk refuses.
         """
-        self._waiting[record.number] = record
-        self._write_ready()
+        self._write(record, row=True)
         self._flush()
 
     def final(self, records: Sequence[FinalRecord], wall_time: float) -> None:
@@ -89,47 +87,37 @@ class Monitor:
         self._forget()
         remove_event_files(self._folder)
         remove_folder(self._folder / "trials")
-        found = sorted(records, key=lambda record: record.number)
-        policies = _spread([record.number for record in found if record.policy is not None])
-        bests = _spread([record.number for record in found if record.is_best])
+        found = sorted(records, key=lambda record: record.step)
+        policies = _spread([record.step for record in found if record.policy is not None])
+        bests = _spread([record.step for record in found if record.is_best])
+        rows = kept({record.number: record.reward for record in found}, self._rows)
         for record in found:
-            policy = record.policy if record.number in policies else None
-            best = record.number in bests
-            self._waiting[record.number] = replace(record, policy=policy, is_best=best)
-        self._write_ready(kept({record.number: record.reward for record in found}, self._rows))
+            policy = record.policy if record.step in policies else None
+            shown = replace(record, policy=policy, is_best=record.step in bests)
+            self._write(shown, row=record.number in rows)
         self._flush()
 
     def close(self) -> None:
-        """Write what still waits, and close the file; to go on later, `rebuild` first.
+        """Close the file; to go on later, `rebuild` first.
 
         Raises:
             StorageError: The disk refuses.
         """
-        for number in sorted(self._waiting):
-            self._write(self._waiting.pop(number), row=True)
         self._close_file()
 
     def _forget(self) -> None:
-        self._waiting: dict[int, TrialRecord] = {}
-        self._next = 1  # number of the trial that is written next
         self._rewards: dict[int, float | None] = {}  # of the trials that have a row
 
-    def _write_ready(self, rows: set[int] | None = None) -> None:
-        """Write the trials that wait for no other; `rows` get a row, None for all."""
-        while self._next in self._waiting:
-            self._write(self._waiting.pop(self._next), row=rows is None or self._next in rows)
-            self._next += 1
-
     def _write(self, record: TrialRecord, *, row: bool) -> None:
-        step, now = record.number, record.wall_time
+        step, now = record.step, record.wall_time
         file = self._open(now)
         file.scalars(step, now, record.scalars())
         if record.policy is not None:
-            title = f"{self._run}, after trial {step}"
+            title = f"{self._run}, after {step} trials"
             picture = draw_heatmap(self._space.decisions, record.policy, title)
             file.image("policy/heatmap", step, now, picture)
         if record.is_best:
-            title = f"{self._run}, trial {step}"
+            title = f"{self._run}, trial {record.number}"
             file.image("best/diagram", step, now, draw_png(record.architecture, title))
             file.text("best/architecture", step, now, architecture_text(record))
         if row:

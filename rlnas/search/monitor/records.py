@@ -15,7 +15,8 @@ class TrialRecord:
     """One finished trial, and how the search stood when it finished.
 
     Attributes:
-        number: Number of the trial, from 1: the step of all its tags.
+        number: Number of the trial, from 1.
+        step: Place of its result among all results, from 1: the step of all its tags.
         tokens: The sequence that the controller wrote.
         architecture: What it means.
         reward: The reward; None for a failed child.
@@ -32,6 +33,7 @@ class TrialRecord:
     """
 
     number: int
+    step: int
     tokens: tuple[int, ...]
     architecture: Architecture
     reward: float | None

@@ -189,10 +189,10 @@ Made from `rlnas/search/monitor/tags.py` by `python -m rlnas.search.monitor > do
 
 All that is shown lies below `<run>/tb` and can be made again from the run's journal: `rlnas resume`
 writes it anew, so that each step is there exactly once, also after a kill. The step of a tag is the
-number of the trial, except where the table says otherwise. A run with `--control random` gets the
+trial's place in the order of the results, except where the table says otherwise: with several
+children under way at once, that need not be its number. A run with `--control random` gets the
 `control/...` tags below `<run>/tb/control` when its control has ended; the control's own curves
-are those of the run `<run>-control` beside it. A trial that ends before an earlier one
-waits for it, because TensorBoard drops what it has read when a lower step follows.
+are those of the run `<run>-control` beside it.
 
 Of the pictures and of the best architecture's text, `resume` and `retrain` make ten of each tag
 again, evenly spread, the last one among them. TensorBoard itself shows ten of a tag; for more,

@@ -1,0 +1,10 @@
+"""Children in worker processes: each isolated, on all cores and GPUs."""
+
+from rlnas.evaluation.process.executor import (
+    CHILDREN_PER_WORKER,
+    ProcessExecutor,
+    ProcessSettings,
+)
+from rlnas.evaluation.process.worker import LOG
+
+__all__ = ["CHILDREN_PER_WORKER", "LOG", "ProcessExecutor", "ProcessSettings"]

@@ -1,0 +1,113 @@
+"""The fork server: has imported what children need, and forks a worker when it is asked to.
+
+It is a process of its own that has never computed anything, because TensorFlow hangs in a fork
+of a process in which it has. Nothing of the user's own script is run in it. When the search is
+gone, it ends all workers.
+
+Messages to it: the modules to import first; then a `Start` for each worker, with the worker's end
+of its channel and the file of its payload. Messages from it: ``("started", number, pid)``,
+``("exited", number, status)`` with the status of `os.waitpid`, and ``("failed", sentence)``.
+"""
+
+import gc
+import importlib
+import os
+import select
+import signal
+import socket
+from contextlib import suppress
+from dataclasses import dataclass
+
+from rlnas.errors import first_line
+from rlnas.evaluation.process import wire
+from rlnas.evaluation.process.worker import serve
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    """The order to start a worker.
+
+    Attributes:
+        number: By which the search knows it.
+        threads: Threads of a child.
+        environment: Variables that are set in it first.
+    """
+
+    number: int
+    threads: int
+    environment: dict[str, str]
+
+
+def main(descriptor: int) -> None:
+    """Serve until the search is gone.
+
+    Args:
+        descriptor: The server's end of the socket between both.
+    """
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the search's to handle
+    control = socket.socket(fileno=descriptor)
+    try:
+        modules, _ = wire.receive(control)
+    except EOFError:
+        return
+    try:
+        for module in modules:
+            importlib.import_module(module)
+    except Exception as error:
+        wire.send(control, ("failed", first_line(error)))
+        return
+    gc.collect()
+    gc.freeze()  # what is shared with the workers is not written to by their collectors
+    _Server(control).run()
+
+
+class _Server:
+    def __init__(self, control: socket.socket) -> None:
+        self._control = control
+        self._children: dict[int, int] = {}  # number by pid
+
+    def run(self) -> None:
+        wake, wakened = os.pipe()
+        os.set_blocking(wakened, False)
+        signal.signal(signal.SIGCHLD, lambda *_: None)
+        signal.set_wakeup_fd(wakened)
+        try:
+            while True:
+                ready, _, _ = select.select([self._control.fileno(), wake], [], [])
+                if wake in ready:
+                    os.read(wake, 4096)
+                    self._reap()
+                if self._control.fileno() in ready:
+                    order, (channel, payload) = wire.receive(self._control)
+                    self._fork(order, channel, payload)
+        except (EOFError, OSError):
+            pass  # the search is gone
+        finally:
+            for pid in self._children:
+                with suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+
+    def _fork(self, order: Start, channel: int, payload: int) -> None:
+        pid = os.fork()
+        if pid == 0:
+            status = 1
+            try:
+                signal.set_wakeup_fd(-1)
+                signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+                self._control.close()
+                os.environ.update(order.environment)
+                serve(channel, payload, order.threads)
+                status = 0
+            finally:
+                os._exit(status)
+        os.close(channel)
+        os.close(payload)
+        self._children[pid] = order.number
+        wire.send(self._control, ("started", order.number, pid))
+
+    def _reap(self) -> None:
+        for pid in list(self._children):
+            ended, status = os.waitpid(pid, os.WNOHANG)
+            if ended:
+                number = self._children.pop(pid)
+                wire.send(self._control, ("exited", number, status))
