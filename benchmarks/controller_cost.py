@@ -30,12 +30,12 @@ from rlnas.search.benchmark import Contestant  # noqa: E402
 from rlnas.search.state import pack  # noqa: E402
 from rlnas.spaces import Architecture, ImageSpace, Space  # noqa: E402
 
-LENGTHS, WARM_UP, TRIALS = (100, 500, 1000, 10_000), 20, 100
+LENGTHS, WARM_UP, TRIALS = (100, 200, 500, 1000, 10_000), 20, 100
 CONTROLLERS = {
     "ppo": LENGTHS,
     "ppo+surrogate=none": LENGTHS,
     "ppo+surrogate=forest": LENGTHS,
-    "dqn": LENGTHS[:3],  # its replay takes as long at any length
+    "dqn": LENGTHS[:4],  # its replay takes as long at any length
 }
 ADDITIONS, PIECES = 1_000_000, 20
 Reward = Callable[[Architecture], float]

@@ -41,6 +41,20 @@ class Features:
         """Return N."""
         return len(self.decided)
 
+    def since(self, number: int) -> "Features":
+        """Return those from a number on."""
+        return Features(self.decided[number:], self.contained[number:])
+
+    def followed_by(self, other: "Features") -> "Features":
+        """Return these, and the others behind them."""
+        pairs = ((self.decided, other.decided), (self.contained, other.contained))
+        return Features(*(_stacked(ours, theirs) for ours, theirs in pairs))
+
+    def begins_with(self, other: "Features") -> bool:
+        """Return whether the first of these are all of the others."""
+        pairs = ((self.decided, other.decided), (self.contained, other.contained))
+        return all(_begins_with(ours, theirs) for ours, theirs in pairs)
+
 
 def distances(first: Features, second: Features) -> tuple[Singles, Singles]:
     """Return how far each of the first is from each of the second, float32[N, M] twice.
@@ -54,6 +68,24 @@ def distances(first: Features, second: Features) -> tuple[Singles, Singles]:
     decided: Singles = sizes - _common(first.decided, second.decided)
     contained: Singles = 0.5 * sizes - _common(first.contained, second.contained)
     return decided, contained
+
+
+def _stacked(above: Singles, below: Singles) -> Singles:
+    """Return rows above others, zeros where one side has no column."""
+    whole = np.zeros(
+        (len(above) + len(below), max(above.shape[1], below.shape[1])), dtype=np.float32
+    )
+    whole[: len(above), : above.shape[1]] = above
+    whole[len(above) :, : below.shape[1]] = below
+    return whole
+
+
+def _begins_with(ours: Singles, theirs: Singles) -> bool:
+    """Return whether the first rows are equal; columns that only one side has must be zero."""
+    count, width = len(theirs), min(ours.shape[1], theirs.shape[1])
+    if count > len(ours) or theirs[:, width:].any() or ours[:count, width:].any():
+        return False
+    return bool(np.array_equal(ours[:count, :width], theirs[:, :width]))
 
 
 def _common(first: Singles, second: Singles) -> Singles:

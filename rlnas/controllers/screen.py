@@ -9,7 +9,7 @@ import numpy.typing as npt
 from scipy.stats import rankdata
 
 from rlnas.controllers.candidates import Candidates
-from rlnas.controllers.features import Encoder, Row
+from rlnas.controllers.features import Encoder, Features, Row
 from rlnas.controllers.history import History, Tokens
 from rlnas.controllers.surrogate import Surrogate, rank_normalised
 from rlnas.spaces import Space
@@ -58,6 +58,7 @@ class Screen:
         self._encoder = Encoder(space)
         self._surrogate, self._history, self._seed = surrogate, history, seed
         self._rows: list[Row] = []
+        self._features: Features | None = None  # of all that was fitted on, while it was all
         self._read: dict[Tokens, Row] = {}
         self._fitted = 0
         self._foreseen: dict[Tokens, tuple[float, float]] = {}  # mean, deviation; by the last fit
@@ -160,7 +161,7 @@ class Screen:
     def load(self, state: Mapping[str, Any]) -> None:
         """Go on from a state; the history was loaded before."""
         self._surrogate.load(state["surrogate"])
-        self._rows, self._read, self._fitted = [], {}, 0
+        self._rows, self._read, self._fitted, self._features = [], {}, 0, None
         self._seed, self._turn = int(state["seed"]), int(state["turn"])
         self._predicted = {tuple(tokens): float(mean) for tokens, mean in state["predicted"]}
         self._watched = [(float(p), float(r)) for p, r in state["watched"].tolist()]
@@ -185,7 +186,12 @@ class Screen:
         """Fit on the first so many trials."""
         rewards, rows = self._history.rewards()[:known], self._known_rows()
         chosen = self._chosen(rewards)
-        features = self._encoder.features([rows[place] for place in chosen])
+        if known <= MOST_KNOWN and self._features is not None:  # all of them: most are there
+            new = rows[len(self._features) : known]
+            features = self._features.followed_by(self._encoder.features(new))
+        else:
+            features = self._encoder.features([rows[place] for place in chosen])
+        self._features = features if known <= MOST_KNOWN else None
         self._surrogate.fit(features, rank_normalised(rewards[chosen]), known)
         self._fitted, self._foreseen = known, {}
 

@@ -145,6 +145,8 @@ class GaussianProcess:
         self._known: Features | None = None
         self._kernel: Kernel | None = None
         self._weighed = 0  # trials that were known when the kernels were weighed
+        self._apart: list[Floats] = [np.zeros((0, 0)), np.zeros((0, 0))]  # float64[N, N] each
+        self._likeness: Floats = np.zeros((0, 0))  # float64[N, N]
         self._variance = 0.0
         self._factor: Singles = np.zeros((0, 0), dtype=np.float32)
         self._weights: Singles = np.zeros(0, dtype=np.float32)
@@ -152,15 +154,25 @@ class GaussianProcess:
     def fit(self, known: Features, targets: Floats, trials: int) -> None:
         """Learn anew; arguments as in `Surrogate.fit`."""
         with _BLAS.limit(**_ONE_THREAD):
-            decided, contained = (each.astype(np.float64) for each in distances(known, known))
+            self._measure(known)
             if self._kernel is None or trials >= _WEIGHED_AGAIN * self._weighed:
-                self._kernel, self._weighed = _mean_kernel(decided, contained, targets), trials
-            likeness = self._kernel.likeness(decided, contained)
-            solved = _solved(likeness, self._kernel.noise, targets)
-        self._known, self._variance = known, solved.variance
+                self._kernel, self._weighed = _mean_kernel(*self._apart, targets), trials
+                self._likeness = self._kernel.likeness(*self._apart)
+            solved = _solved(self._likeness, self._kernel.noise, targets)
+        self._variance = solved.variance
         # To predict many candidates is what takes the time; single precision is enough for it.
         self._factor = solved.factor.astype(np.float32)
         self._weights = solved.weights.astype(np.float32)
+
+    def _measure(self, known: Features) -> None:
+        """Work out the distances and likenesses of what is known; most are, from the last fit."""
+        old = self._known
+        new = len(old) if old is not None and known.begins_with(old) else 0
+        rows = [each.astype(np.float64) for each in distances(known.since(new), known)]
+        self._apart = [_grown(a, b) for a, b in zip(self._apart, rows, strict=True)]
+        if self._kernel is not None:
+            self._likeness = _grown(self._likeness, self._kernel.likeness(*rows))
+        self._known = known
 
     def predict(self, candidates: Features) -> tuple[Floats, Floats]:
         """Return mean and standard deviation of each candidate's true value."""
@@ -190,6 +202,22 @@ class GaussianProcess:
             weights = np.array(state["weights"], dtype=np.float64)
             self._kernel = Kernel(weights, float(state["noise"]))
             self._weighed = int(state["weighed"])
+
+
+def _grown(square: Floats, rows: Floats) -> Floats:
+    """Return a symmetric matrix with more rows, and as columns the same.
+
+    Args:
+        square: float64[N, N]; of less than the whole only the first are taken.
+        rows: float64[K, M], the last K of M, where the first M - K are those of the square.
+    """
+    count, size = rows.shape
+    whole = np.empty((size, size))
+    first = size - count
+    whole[:first, :first] = square[:first, :first]
+    whole[first:] = rows
+    whole[:first, first:] = rows[:, :first].T
+    return whole
 
 
 def _mean_kernel(decided: Floats, contained: Floats, targets: Floats) -> Kernel:
