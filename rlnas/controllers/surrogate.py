@@ -145,7 +145,7 @@ class GaussianProcess:
         self._known: Features | None = None
         self._kernel: Kernel | None = None
         self._weighed = 0  # trials that were known when the kernels were weighed
-        self._apart: list[Floats] = [np.zeros((0, 0)), np.zeros((0, 0))]  # float64[N, N] each
+        self._apart = np.zeros((0, 0)), np.zeros((0, 0))  # distances, float64[N, N] each
         self._likeness: Floats = np.zeros((0, 0))  # float64[N, N]
         self._variance = 0.0
         self._factor: Singles = np.zeros((0, 0), dtype=np.float32)
@@ -169,7 +169,7 @@ class GaussianProcess:
         old = self._known
         new = len(old) if old is not None and known.begins_with(old) else 0
         rows = [each.astype(np.float64) for each in distances(known.since(new), known)]
-        self._apart = [_grown(a, b) for a, b in zip(self._apart, rows, strict=True)]
+        self._apart = _grown(self._apart[0], rows[0]), _grown(self._apart[1], rows[1])
         if self._kernel is not None:
             self._likeness = _grown(self._likeness, self._kernel.likeness(*rows))
         self._known = known
