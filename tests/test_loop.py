@@ -153,7 +153,7 @@ def test_reference_that_ends_its_process_five_times_fails_too(folder):
     for _ in range(5):
         journal.log_start("reference/brief")
     setup = Setup(make_config({}), NO_DATA, SPACE, threads=1)
-    Contenders(setup, folder, journal, Silence()).brief()
+    Contenders(setup, folder, journal, Silence()).brief(InlineExecutor(Hashed()))
     (reference,) = journal.contenders(BRIEF)
     assert reference.reason == "its process died 5 times while it trained"
     assert len(journal.starts()) == 5

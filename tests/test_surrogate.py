@@ -122,6 +122,18 @@ def test_surrogate_ranks_what_it_has_not_seen(make):
     assert (deviation > 0).all()
 
 
+def test_fit_on_what_was_added_has_the_bits_of_a_fit_on_all():
+    rows = table_rows(90)
+    rewards = rank_normalised(np.array([reward(tokens) for tokens in rows]))
+    grown, fresh = GaussianProcess(), GaussianProcess()
+    for count in range(20, 61):
+        grown.fit(encoded(TABLE, rows[:count]), rewards[:count], count)
+        fresh.load(grown.state())
+        fresh.fit(encoded(TABLE, rows[:count]), rewards[:count], count)
+        unseen = encoded(TABLE, rows[60:])
+        np.testing.assert_array_equal(grown.predict(unseen), fresh.predict(unseen))
+
+
 def test_process_is_surer_near_what_it_knows():
     encoder = Encoder(TABLE)
     known = [(0, 0, 0, 0), (0, 0, 0, 1), (0, 0, 1, 0), (1, 0, 0, 0)]

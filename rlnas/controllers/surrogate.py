@@ -114,7 +114,9 @@ def _falling(apart: Distances, weights: Floats, lengths: Sequence[float]) -> Dis
     """Return ``sum_l w_l exp(-apart / l)``; distances are halves, so few values are worked out."""
     halves = (2.0 * apart).astype(np.intp)
     distances = 0.5 * np.arange(halves.max(initial=0) + 1)
-    values = np.exp(-distances[:, None] / np.array(lengths)) @ weights
+    values = np.zeros(len(distances))
+    for weight, length in zip(weights.tolist(), lengths, strict=True):
+        values += weight * np.exp(-distances / length)  # one by one: the same bits for any number
     return np.asarray(values.astype(apart.dtype)[halves])
 
 
