@@ -146,9 +146,6 @@ class _PolicyModel(keras.Model):  # type: ignore[misc]
     entropy_weight = 0.0
     clip: float | None = None
 
-    def reset_metrics(self) -> None:
-        """Leave the latest values; to reset them at each update takes a quarter of its time."""
-
     def compute_loss(
         self,
         x: Tensor | None = None,
