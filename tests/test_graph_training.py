@@ -88,6 +88,18 @@ def test_learning_rate_follows_the_schedule_to_its_end(monkeypatch):
     assert float(made[0].learning_rate) == pytest.approx(0.0, abs=1e-9)
 
 
+@pytest.mark.parametrize("trainer", [GraphTrainer, FitTrainer])
+def test_training_ends_below_its_floor(trainer):
+    recipe = RecipeConfig(epochs=3, batch_size=32)
+    assert len(trainer(DATA).train(built(), recipe, SEED, floors=(0.0, 0.0)).loss) == 3
+    assert len(trainer(DATA).train(built(), recipe, SEED, floors=(0.0, 1.1)).loss) == 2
+
+
+def test_small_child_leaves_the_optimisation_of_other_graphs_as_it_was():
+    GraphTrainer(DATA).train(built(), RecipeConfig(epochs=1), SEED, flops=1)
+    assert tf.config.optimizer.get_experimental_options()["min_graph_nodes"] == 4
+
+
 def test_steps_at_once_change_no_bit(monkeypatch):
     recipe, trained = RecipeConfig(epochs=2, batch_size=32), []  # 5 steps an epoch
     for steps in (100, 2):

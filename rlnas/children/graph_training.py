@@ -4,7 +4,8 @@ It computes what `keras.Model.fit` computes, with no Python between the steps: m
 child's time under `fit` is spent there and in tracing several functions.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from functools import cached_property
 from typing import Any
 
@@ -55,19 +56,17 @@ class GraphTrainer:
         count = len(self._data.x_train)
         steps = steps_per_epoch(recipe, count)
         small = 0 < flops * 3 * count * recipe.epochs < _WORTH_OPTIMISING
-        tf.config.optimizer.set_experimental_options(
-            {"min_graph_nodes": _NEVER if small else _LEAST_NODES}
-        )
         run = _graph(model, recipe, count, examples_at_once(self._data.x_val))
         lowest = np.full(recipe.epochs, -np.inf, np.float32)
         lowest[: len(floors)] = floors[: recipe.epochs]
         given = (*self._tensors, tf.constant(seed), tf.constant(lowest))
         step, going = 0, True
         state = (tf.zeros([count], tf.int32), tf.constant(0.0), tf.zeros([recipe.epochs, 3]))
-        while going and step < recipe.epochs * steps:
-            until = min(step + _STEPS_AT_ONCE, recipe.epochs * steps)
-            going, done, *state = run(*given, tf.constant(step), tf.constant(until), *state)
-            step = int(done)
+        with _unoptimised() if small else nullcontext():
+            while going and step < recipe.epochs * steps:
+                until = min(step + _STEPS_AT_ONCE, recipe.epochs * steps)
+                going, done, *state = run(*given, tf.constant(step), tf.constant(until), *state)
+                step = int(done)
         measured = np.asarray(state[-1])[: -(-step // steps)]
         return History.of_epochs(measured)
 
@@ -78,6 +77,19 @@ class GraphTrainer:
         data = self._data
         parts = (data.x_train, data.y_train, data.x_val, data.y_val)
         return tuple(tf.convert_to_tensor(part) for part in parts)
+
+
+@contextmanager
+def _unoptimised() -> Iterator[None]:
+    """Leave graphs as they were traced; those of others in this process come behind it."""
+    import tensorflow as tf
+
+    set_options = tf.config.optimizer.set_experimental_options
+    set_options({"min_graph_nodes": _NEVER})
+    try:
+        yield
+    finally:
+        set_options({"min_graph_nodes": _LEAST_NODES})
 
 
 def _graph(model: keras.Model, recipe: RecipeConfig, count: int, at_once: int) -> Any:

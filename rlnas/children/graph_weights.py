@@ -47,8 +47,8 @@ class SeparateWeights:
 class JoinedWeights:
     """All weights stand in one variable, so that the optimizer moves them in one go.
 
-    For optimizers that treat each number alike the result is the same; a graph has a third
-    fewer operations, which is what a small child's time is spent on.
+    For optimizers that treat each number alike the result is the same, and the graph has far
+    fewer operations: to trace it is much of a small child's time.
 
     Args:
         model: The child.

@@ -69,9 +69,10 @@ def search(
 @root_option
 @json_option
 def resume(run: str, root: Path, as_json: bool, **values: Any) -> None:
-    """Continue a run after any stop, to the same result as if it had never stopped.
+    """Continue a run after any stop.
 
-    A run that has ended prints its result. With a larger --trials or --time-limit it
+    With one worker, or as a deterministic run, it comes to the same result as if it had never
+    stopped. A run that has ended prints its result. With a larger --trials or --time-limit it
     searches on, until the first of them is reached.
     """
     from rlnas.search.resuming import resume_run

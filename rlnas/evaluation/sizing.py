@@ -8,7 +8,7 @@ from rlnas.errors import ConfigError
 
 WORKER_MEGABYTES = 700.0
 """Memory of one worker with TensorFlow, some children and what it keeps of them, without the
-data (measured in benchmarks/memory.py)."""
+data (chosen)."""
 
 _SHARE = 0.8
 """Share of the free memory that workers may take (chosen)."""

@@ -72,7 +72,8 @@ class Search:
         root: Folder of all runs; by default ``RLNAS_ROOT`` or ``checkpoints``.
         progress: Shows the user how the search goes; by default nothing is shown.
         settings: Shortcuts into the config: ``controller``, ``control``, ``trials``, ``seed``,
-            ``name``, ``epochs``, ``time_limit``, ``top_k``, ``final_epochs``, ``threads``.
+            ``name``, ``epochs``, ``time_limit``, ``top_k``, ``final_epochs``, ``threads``,
+            ``executor``, ``workers``, ``deterministic``.
 
     Raises:
         UsageError: A setting, the data or the baseline is wrong.

@@ -15,8 +15,8 @@ from rlnas.evaluation.process.usage import own_megabytes
 from rlnas.objectives import Failure
 
 CHILDREN_PER_WORKER = 30
-"""Children after which a worker is replaced: TensorFlow keeps 7 to 8 MB of each (measured in
-benchmarks/memory.py), and a new worker costs half a second."""
+"""Children after which a worker is replaced (chosen): TensorFlow keeps some MB of each, and a new
+worker costs half a second."""
 
 _GROWN = 500.0
 """MB by which a worker may grow before it is replaced earlier (chosen)."""
