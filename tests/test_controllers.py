@@ -368,6 +368,23 @@ def test_ppo_makes_likelier_what_was_good_or_is_imitated(part, weight, likelier)
     assert abs(after - before) > 0.05
 
 
+def test_steps_in_one_call_are_those_of_several_calls():
+    controllers = [
+        make_controller(SPACE, ControllerConfig(name="ppo", surrogate="none"), 0) for _ in range(2)
+    ]
+    tokens, log_probs = propose(controllers[0])
+    batch = controllers[0]._padded([tokens], 0.1)
+    batch["log_prob"][0, : len(tokens)], batch["advantage"][0] = log_probs, 1.0
+    together, one_by_one = (each._policy for each in controllers)
+    figures = together.update(batch, epochs=3)
+    for _ in range(3):
+        last = one_by_one.update(batch, epochs=1)
+    assert figures == last
+    expected = one_by_one.state()
+    for path, value in together.state().items():
+        np.testing.assert_array_equal(value, expected[path], err_msg=path)
+
+
 def test_losses_refuse_wrong_ranks():
     logits, mask, action, _, weight = example()
     with pytest.raises(ValueError, match=r"advantage must have rank 1, got shape \(2, 3\)"):

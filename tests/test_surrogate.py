@@ -167,6 +167,30 @@ def test_kernel_takes_chance_for_noise():
     assert chance["noise"] > 10 * kernel_of([reward(tokens) for tokens in rows], rows)["noise"]
 
 
+@pytest.mark.parametrize("chance", [0.0, 1.0])
+def test_leaving_out_hopeless_settings_changes_nothing(monkeypatch, chance):
+    known = table_rows(150)
+    features = encoded(TABLE, known)
+    rewards = [reward(tokens) for tokens in known]
+    targets = rank_normalised(np.array(rewards) + np.random.default_rng(0).normal(0, chance, 150))
+    solved, worked_out = surrogate._solved, []
+
+    def counted(*given):
+        worked_out.append(given)
+        return solved(*given)
+
+    monkeypatch.setattr(surrogate, "_solved", counted)
+    kernels = {}
+    for hopeless in (surrogate._HOPELESS, np.inf):
+        monkeypatch.setattr(surrogate, "_HOPELESS", hopeless)
+        worked_out.clear()
+        kernel = surrogate._mean_kernel(*distances(features, features), targets)
+        kernels[len(worked_out)] = [*kernel.weights, kernel.noise]
+    few, all_of_them = kernels.items()
+    assert few[0] < all_of_them[0] == len(surrogate._grid()) * len(surrogate.NOISES)
+    assert few[1] == pytest.approx(all_of_them[1], abs=1e-10)
+
+
 def test_a_second_fit_on_the_same_changes_nothing():
     rows = table_rows(40)
     features, targets = encoded(TABLE, rows), rank_normalised(np.array([reward(t) for t in rows]))

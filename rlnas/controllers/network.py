@@ -146,6 +146,21 @@ class _PolicyModel(keras.Model):  # type: ignore[misc]
     entropy_weight = 0.0
     clip: float | None = None
 
+    def train_step(self, *given: Any) -> Any:
+        """Take `epochs` steps on the batch, all in one call of the compiled function."""
+        *state, data = given  # JAX hands the state in and takes it back
+        step, epochs = super().train_step, data[1]["epochs"]
+        if state:
+            done = step(*state, data)
+            return keras.ops.fori_loop(1, epochs, lambda _, made: step(made[1], data), done)
+
+        def body(number: Tensor) -> Tensor:
+            step(data)
+            return number + 1
+
+        keras.ops.while_loop(lambda number: number < epochs, body, keras.ops.zeros_like(epochs))
+        return self.get_metrics_result()
+
     def compute_loss(
         self,
         x: Tensor | None = None,
@@ -194,20 +209,22 @@ class PolicyNetwork(SequenceNetwork):
         model.entropy_weight, model.clip = settings.entropy, clip
         super().__init__(model, settings.shape, settings.learning_rate, settings.clip_norm, rng)
 
-    def update(self, batch: Batch) -> dict[str, float]:
-        """Take one step of the optimizer.
+    def update(self, batch: Batch, *, epochs: int = 1) -> dict[str, float]:
+        """Take steps of the optimizer on one batch; return the figures of the last.
 
         Args:
             batch: ``entry`` int32[B, T], what was read at each step; ``action``
                 int32[B, T], what was chosen; ``mask`` int8[B, T, V]; ``weight``
                 float32[B, T]; ``advantage`` float32[B]; ``temperature`` float32[B],
                 by which the logits were divided when the tokens were drawn.
+            epochs: Number of steps.
 
         Returns:
             ``policy_loss``, ``entropy`` (nats per decision) and ``gradient_norm`` (before
             clipping).
         """
-        figures = self._model.train_on_batch(batch["entry"], batch, return_dict=True)
+        given = {**batch, "epochs": np.int32(epochs)}
+        figures = self._model.train_on_batch(batch["entry"], given, return_dict=True)
         return {
             "policy_loss": float(figures["policy_loss"]),
             "entropy": float(figures["entropy"]),

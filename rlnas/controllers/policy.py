@@ -7,7 +7,6 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from rlnas.children.backend import keras
 from rlnas.controllers.network import PolicyNetwork
 from rlnas.controllers.presets import Settings
 from rlnas.controllers.reader import Reader
@@ -72,9 +71,7 @@ class Policy:
             batch: As `PolicyNetwork.update` takes it.
             epochs: Number of steps.
         """
-        given = {name: keras.ops.convert_to_tensor(array) for name, array in batch.items()}
-        for _ in range(epochs):
-            figures = self._network.update(given)
+        figures = self._network.update(batch, epochs=epochs)
         self._keep_weights()
         return figures
 

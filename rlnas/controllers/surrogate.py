@@ -38,6 +38,9 @@ SHARES = (0.2, 0.5, 0.8)
 NOISES = (0.001, 0.01, 0.03, 0.1, 0.3)
 """Share of the variance of rewards that is chance (chosen)."""
 
+_HOPELESS = 30.0
+"""Nats below the likeliest setting at which one weighs nothing: exp(-30) is 1e-13 (chosen)."""
+
 _WEIGHED_AGAIN = 1.5
 """Growth of what is known after which the kernels are weighed anew (chosen)."""
 
@@ -224,7 +227,9 @@ def _grown(square: Floats, rows: Floats) -> Floats:
 
 def _mean_kernel(decided: Floats, contained: Floats, targets: Floats) -> Kernel:
     """Return the mean of the kernels of the grid, each as heavy as it makes the targets likely."""
-    kernels, logs = [], []
+    kernels: list[list[float]] = []
+    logs: list[float] = []
+    start = 0
     whole = np.ones(1)
     parts = [
         *(_falling(decided + contained, whole, (length,)) for length in LENGTHS),
@@ -233,12 +238,37 @@ def _mean_kernel(decided: Floats, contained: Floats, targets: Floats) -> Kernel:
     for weights in _grid():
         chosen = np.flatnonzero(weights)  # one or two: as `Kernel.likeness` adds them up
         likeness = sum(weights[place] * parts[place] for place in chosen)
-        for noise in NOISES:
-            kernels.append([*weights, noise])
-            logs.append(_solved(likeness, noise, targets).likelihood)
+        found = _likelihoods(likeness, targets, start, max(logs, default=-np.inf))
+        start = max(found, key=lambda place: found[place])
+        kernels += [[*weights, NOISES[place]] for place in found]
+        logs += found.values()
     likelihoods = np.exp(np.array(logs) - max(logs))
     *mean, noise = (likelihoods @ np.array(kernels) / likelihoods.sum()).tolist()
     return Kernel(np.array(mean), noise)
+
+
+def _likelihoods(likeness: Floats, targets: Floats, start: int, highest: float) -> dict[int, float]:
+    """Return the log likelihood by the place of the noise, without those that are hopeless.
+
+    It has one maximum over the noise (so it was with all kernels on both tables, save for a few
+    with ten targets), so that behind a hopeless noise on the way down there is no better one.
+
+    Args:
+        likeness: float64[N, N], without noise.
+        targets: float64[N].
+        start: Place to begin at; the nearer to the maximum, the fewer are worked out.
+        highest: Log likelihood of the likeliest setting so far.
+    """
+    found = {start: _solved(likeness, NOISES[start], targets).likelihood}
+    for places in (range(start + 1, len(NOISES)), range(start - 1, -1, -1)):
+        before = found[start]
+        for place in places:
+            now = found[place] = _solved(likeness, NOISES[place], targets).likelihood
+            highest = max(highest, before, now)
+            if now < min(before, highest - _HOPELESS):
+                break
+            before = now
+    return found
 
 
 def _grid() -> list[Floats]:

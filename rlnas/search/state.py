@@ -2,6 +2,7 @@
 
 import io
 import json
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -22,7 +23,7 @@ def pack(state: dict[str, Any]) -> bytes:
     """
     arrays: list[np.ndarray[Any, Any]] = []
     try:
-        text = json.dumps(_without_arrays(state, arrays))
+        text = json.dumps(state, default=partial(_plain, arrays=arrays))
     except (TypeError, ValueError, RecursionError) as error:
         raise ControllerError(
             f"state() of the controller cannot be saved: {first_line(error)}; expected dicts, "
@@ -53,7 +54,8 @@ def unpack(blob: bytes) -> dict[str, Any]:
     return state
 
 
-def _without_arrays(value: Any, arrays: list[np.ndarray[Any, Any]]) -> Any:
+def _plain(value: Any, arrays: list[np.ndarray[Any, Any]]) -> Any:
+    """Return what stands in JSON for a value that it does not know; an array is put aside."""
     if isinstance(value, np.ndarray):
         if value.dtype.hasobject:
             raise TypeError("an array of Python objects")
@@ -61,11 +63,7 @@ def _without_arrays(value: Any, arrays: list[np.ndarray[Any, Any]]) -> Any:
         return {_ARRAY: len(arrays) - 1}
     if isinstance(value, np.generic):
         return value.item()
-    if isinstance(value, dict):
-        return {str(name): _without_arrays(item, arrays) for name, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_without_arrays(item, arrays) for item in value]
-    return value
+    raise TypeError(f"{type(value).__name__} is not a plain value")
 
 
 def _with_arrays(value: Any, stored: Any) -> Any:

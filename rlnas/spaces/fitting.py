@@ -40,6 +40,7 @@ class Fitting:
         self._legal = lru_cache(maxsize=4096)(self._compute_legal)
         self._cheapest = lru_cache(maxsize=4096)(self._compute_cheapest)
         self._closing_cost = lru_cache(maxsize=16384)(self._compute_closing_cost)
+        self._closing_costs = lru_cache(maxsize=8192)(self._compute_closing_costs)
 
     def completable(self, kind: str, ground: Ground, body: Cost) -> bool:
         """Tell whether a layer of this type can be written and stopped behind below the caps.
@@ -53,7 +54,9 @@ class Fitting:
             body: Cost of the layers before it, without a head.
         """
         chosen = self._cheapest(kind, 0, ground)
-        return chosen is not None and self._fits(kind, chosen, ground, body)
+        if chosen is None:
+            return False
+        return _within(self._closing_cost(kind, chosen, ground.shape), self._caps - body)
 
     def allowed(
         self, kind: str, chosen: Sequence[Any], ground: Ground, body: Cost
@@ -66,24 +69,25 @@ class Fitting:
             ground: What it stands behind.
             body: Cost of the layers before it, without a head.
         """
+        left = self._caps - body
+        return tuple(
+            added is not None and _within(added, left)
+            for added in self._closing_costs(kind, tuple(chosen), ground)
+        )
+
+    def _compute_closing_costs(
+        self, kind: str, chosen: tuple[Any, ...], ground: Ground
+    ) -> tuple[Cost | None, ...]:
+        """Return the closing cost by the next decision's choices, None for what is not legal."""
         field = DECIDED[kind][len(chosen)]
         choices = self._choices[f"{kind}.{field}"]
         rest = self._cheapest(kind, len(chosen) + 1, ground)
-        if rest is None:
-            return (False,) * len(choices)
-        legal = self._legal(kind, field, ground)
+        legal = () if rest is None else self._legal(kind, field, ground)
         return tuple(
-            choice in legal and self._fits(kind, (*chosen, choice, *rest), ground, body)
+            self._closing_cost(kind, (*chosen, choice, *(rest or ())), ground.shape)
+            if choice in legal
+            else None
             for choice in choices
-        )
-
-    def _fits(self, kind: str, chosen: tuple[Any, ...], ground: Ground, body: Cost) -> bool:
-        """Tell whether a layer keeps the caps if the network ends behind it."""
-        added, caps = self._closing_cost(kind, chosen, ground.shape), self._caps
-        return (
-            body.params + added.params <= caps.params
-            and body.flops + added.flops <= caps.flops
-            and body.activations + added.activations <= caps.activations
         )
 
     def _compute_closing_cost(self, kind: str, chosen: tuple[Any, ...], shape: Shape) -> Cost:
@@ -116,3 +120,12 @@ class Fitting:
                 return tuple(each for each in choices if each <= ground.shape[0])
             case _:
                 return choices
+
+
+def _within(added: Cost, left: Cost) -> bool:
+    """Tell whether a cost keeps what is left of the caps."""
+    return (
+        added.params <= left.params
+        and added.flops <= left.flops
+        and added.activations <= left.activations
+    )
