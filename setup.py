@@ -30,6 +30,7 @@ REQUIRED = [
 EXTRAS = {
     "cuda": ["tensorflow[and-cuda]>=2.18"],
     "examples": ["sb3-contrib>=2.9"],
+    "jax": ["jax>=0.5"],
     "ray": ["ray>=2.40"],
     "test": [
         "pytest>=8.3",
@@ -38,6 +39,7 @@ EXTRAS = {
         "ruff>=0.17.5,<0.18",
         "mypy>=2.4.1,<2.5",
         "types-PyYAML>=6.0.12",
+        "jax>=0.5",
         "setuptools>=77",
     ],
 }

@@ -8,7 +8,7 @@ import os
 import sys
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 from rlnas.errors import ConfigError, first_line
 
@@ -34,6 +34,9 @@ def _quiet() -> Iterator[None]:
 try:
     with _quiet():
         import keras
+
+        with suppress(ImportError):  # Keras does it at the first seed, on any backend
+            import tensorflow  # noqa: F401
 except (ImportError, ValueError) as error:  # not installed, or unknown to Keras
     raise ConfigError(
         f"Keras cannot start with the backend {os.environ.get('KERAS_BACKEND', 'of keras.json')}: "

@@ -16,6 +16,7 @@ from rlnas.children.data import Data, examples_at_once
 from rlnas.children.fused_norm import with_fused_norms
 from rlnas.children.graph_weights import graph_weights
 from rlnas.children.history import History
+from rlnas.children.measures import cross_entropy, right
 from rlnas.children.recipes import make_optimizer, steps_per_epoch
 from rlnas.config import RecipeConfig
 
@@ -160,7 +161,7 @@ def _step(model: keras.Model, weights: Any) -> Any:
             outputs, new_state, penalties = model.stateless_call(
                 values, [each.value for each in state], x, training=True, return_losses=True
             )
-            nats = _cross_entropy(y, outputs)
+            nats = cross_entropy(y, outputs)
             loss = tf.reduce_mean(nats) + sum(penalties)
         weights.apply(tape.gradient(loss, values, unconnected_gradients="zero"))
         for variable, value in zip(state, new_state, strict=True):
@@ -177,17 +178,6 @@ def _look(model: keras.Model) -> Any:
 
     def look(x: Any, y: Any) -> tuple[Any, Any]:
         outputs = model(x, training=False)
-        right = tf.argmax(outputs, axis=-1, output_type=y.dtype) == y
-        return tf.reduce_sum(_cross_entropy(y, outputs)), tf.reduce_sum(tf.cast(right, tf.float32))
+        return tf.reduce_sum(cross_entropy(y, outputs)), tf.reduce_sum(right(y, outputs))
 
     return look
-
-
-def _cross_entropy(y: Any, outputs: Any) -> Any:
-    """Return the cross-entropy of each example in nats.
-
-    The classes are spelt out: with repeatable operations TensorFlow makes a dozen of the other.
-    """
-    import tensorflow as tf
-
-    return keras.losses.categorical_crossentropy(tf.one_hot(y, outputs.shape[-1]), outputs)

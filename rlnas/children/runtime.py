@@ -1,6 +1,7 @@
 """Settings of the backend that must be made before it first computes."""
 
 import logging
+import os
 from contextlib import suppress
 
 from rlnas.children.backend import keras
@@ -10,8 +11,8 @@ from rlnas.children.machine import available_cores
 def prepare(threads: int | None) -> int:
     """Make the backend repeatable and set its threads; return the number of threads.
 
-    With TensorFlow, operations become deterministic, the thread pools get the given
-    size, and a GPU's memory is taken as it is needed. Once TensorFlow has computed in this
+    With TensorFlow and JAX, operations become deterministic, the thread pools get the given
+    size, and a GPU's memory is taken as it is needed. Once the backend has computed in this
     process, its threads and memory stay as they are. Other backends are left alone.
 
     Args:
@@ -21,9 +22,21 @@ def prepare(threads: int | None) -> int:
         The threads that are really used, with TensorFlow; else those that were asked for.
     """
     count = threads or available_cores()
-    if keras.backend.backend() == "tensorflow":
-        return _prepare_tensorflow(count)
+    match keras.backend.backend():
+        case "tensorflow":
+            return _prepare_tensorflow(count)
+        case "jax":
+            _prepare_jax(count)
     return count
+
+
+def _prepare_jax(threads: int) -> None:
+    """Set what JAX reads when it first computes."""
+    os.environ["PJRT_NPROC"] = str(threads)  # the only knob for its threads on the CPU
+    os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
+    flags = os.environ.get("XLA_FLAGS", "")
+    if "xla_gpu_deterministic_ops" not in flags:
+        os.environ["XLA_FLAGS"] = f"{flags} --xla_gpu_deterministic_ops=true".strip()
 
 
 def _prepare_tensorflow(threads: int) -> int:

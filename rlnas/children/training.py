@@ -104,11 +104,16 @@ def _stop(model: keras.Model, floors: Sequence[float]) -> keras.callbacks.Callba
 
 
 def make_trainer(data: Data) -> Trainer:
-    """Return the fastest trainer of the backend: one graph on TensorFlow, else `FitTrainer`."""
-    if keras.backend.backend() == "tensorflow":
-        from rlnas.children.graph_training import GraphTrainer
+    """Return the fastest trainer of the backend; `FitTrainer` where there is no other."""
+    match keras.backend.backend():
+        case "tensorflow":
+            from rlnas.children.graph_training import GraphTrainer
 
-        return GraphTrainer(data)
+            return GraphTrainer(data)
+        case "jax":
+            from rlnas.children.scan_training import ScanTrainer
+
+            return ScanTrainer(data)
     return FitTrainer(data)
 
 

@@ -1,0 +1,95 @@
+"""The JAX trainer computes what `keras.Model.fit` computes.
+
+`test_jax.py` runs this file in a process whose Keras has the backend JAX.
+"""
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+from rlnas.children.backend import keras
+from rlnas.children.data import sealed
+from rlnas.children.datasets import load_data
+from rlnas.children.decoder import decode
+from rlnas.children.scan_training import ScanTrainer
+from rlnas.children.training import FitTrainer, make_trainer
+from rlnas.config import DataConfig, RecipeConfig
+from rlnas.cost import Conv, GlobalPool
+from rlnas.spaces import Architecture
+
+DATA = load_data(None, DataConfig(), 0).sampled(150, 0)
+LAYERS = (
+    Conv(8, 3, 1, "relu", True),
+    GlobalPool(),
+)
+CHILD = Architecture((), LAYERS, DATA.input_shape, DATA.classes)
+SEED = 4
+
+
+def built():
+    keras.utils.set_random_seed(9)
+    return decode(CHILD, scale=DATA.scale, batch_norm_momentum=0.9)
+
+
+def in_the_same_order(data, epoch):
+    """Return the data as the trainer sees it in an epoch."""
+    import jax
+
+    key = jax.random.fold_in(jax.random.key(SEED), epoch)
+    order = np.asarray(jax.random.permutation(key, len(data.x_train)))
+    x_train, y_train = data.x_train[order], data.y_train[order]
+    return sealed(dataclasses.replace(data, x_train=x_train, y_train=y_train))
+
+
+class FitInOrder(keras.Model):
+    """A model whose `fit` takes the examples as they come."""
+
+    def fit(self, *arguments, **options):
+        return super().fit(*arguments, **options, shuffle=False)
+
+
+def test_it_is_the_trainer_of_this_backend():
+    assert isinstance(make_trainer(DATA), ScanTrainer)
+
+
+@pytest.mark.parametrize("optimizer", ["adamw", "nesterov"])
+def test_one_epoch_equals_fit_from_the_same_weights_and_batches(optimizer):
+    recipe = RecipeConfig(epochs=1, batch_size=32, optimizer=optimizer)  # the last batch has 22
+    mine_model, plain = built(), built()
+    mine = ScanTrainer(DATA).train(mine_model, recipe, SEED)
+    fitted = FitInOrder(plain.inputs, plain.outputs)
+    theirs = FitTrainer(in_the_same_order(DATA, 0)).train(fitted, recipe, SEED)
+    np.testing.assert_allclose(mine.loss, theirs.loss, rtol=1e-4)
+    np.testing.assert_allclose(mine.val_loss, theirs.val_loss, rtol=1e-4)
+    assert mine.val_accuracy == pytest.approx(theirs.val_accuracy, abs=1e-6)
+    for ours, other in zip(mine_model.get_weights(), fitted.get_weights(), strict=True):
+        np.testing.assert_allclose(ours, other, rtol=1e-3, atol=1e-5)
+
+
+def test_each_epoch_has_its_own_order_and_each_seed_too():
+    recipe = RecipeConfig(epochs=2, batch_size=32)
+    losses = [ScanTrainer(DATA).train(built(), recipe, seed).loss for seed in (1, 1, 2)]
+    assert losses[0] == losses[1] != losses[2]
+    assert not np.array_equal(
+        in_the_same_order(DATA, 0).y_train, in_the_same_order(DATA, 1).y_train
+    )
+
+
+def test_training_ends_below_its_floor_and_where_the_loss_is_not_finite():
+    recipe = RecipeConfig(epochs=3, batch_size=32)
+    assert len(ScanTrainer(DATA).train(built(), recipe, SEED, floors=(0.0, 0.0)).loss) == 3
+    assert len(ScanTrainer(DATA).train(built(), recipe, SEED, floors=(0.0, 1.1)).loss) == 2
+    wild = RecipeConfig(epochs=3, batch_size=32, optimizer="sgd", learning_rate=1e30)
+    history = ScanTrainer(DATA).train(built(), wild, SEED)
+    assert len(history.loss) < 3
+    assert not np.isfinite(history.loss[-1])
+
+
+def test_validation_in_pieces_is_validation_at_once(monkeypatch):
+    recipe, measured = RecipeConfig(epochs=1, batch_size=32), []
+    for at_once in (1000, 7):
+        monkeypatch.setattr("rlnas.children.scan_training.examples_at_once", lambda _, n=at_once: n)
+        measured.append(ScanTrainer(DATA).train(built(), recipe, SEED))
+    np.testing.assert_allclose(measured[0].val_loss, measured[1].val_loss, rtol=1e-5)
+    assert measured[0].val_accuracy == pytest.approx(measured[1].val_accuracy, abs=1e-6)
