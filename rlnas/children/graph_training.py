@@ -142,7 +142,7 @@ def _graph(model: keras.Model, recipe: RecipeConfig, count: int, at_once: int) -
                 examples = tf.cast(tf.shape(x_val)[0], tf.float32)
                 row = tf.stack([nats / count, val_nats / examples, right / examples])
                 measured = tf.tensor_scatter_nd_update(measured, [[epoch]], [row])
-                going = going and row[2] >= floors[epoch]
+                going = going and tf.reduce_max(measured[:, 2]) >= floors[epoch]
         return going, step, order, nats, measured
 
     return run

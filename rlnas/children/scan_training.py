@@ -53,7 +53,8 @@ class ScanTrainer:
             state, figures = run(state, *self._arrays, seed, epoch)
             measured.append(np.asarray(figures))
             floor = floors[epoch] if epoch < len(floors) else -np.inf
-            if not np.isfinite(measured[-1][0]) or measured[-1][2] < floor:
+            best = max(row[2] for row in measured)
+            if not np.isfinite(measured[-1][0]) or best < floor:
                 break
         for variable, value in zip(variables, chain(*state), strict=True):
             variable.assign(value)

@@ -36,11 +36,11 @@ class Trainer(Protocol):
             recipe: Epochs, batch size, optimizer, learning rate and schedule.
             seed: Seed of the order in which examples come, 0 <= seed < 2**31.
             flops: FLOPs of one example, by which a trainer may choose its way; 0 if not known.
-            floors: For each epoch, from the first on, the least validation accuracy with which
-                the training goes on; epochs without one always go on.
+            floors: For each epoch, from the first on, the least validation accuracy, the best so
+                far, with which the training goes on; epochs without one always go on.
 
         Returns:
-            The history. If the loss stopped being finite or the accuracy fell below a floor, it
+            The history. If the loss stopped being finite or the accuracy stayed below a floor, it
             is shorter than the recipe's epochs, and holds what was measured.
         """
 
@@ -91,13 +91,16 @@ def _stop(model: keras.Model, floors: Sequence[float]) -> keras.callbacks.Callba
 
     Keras's own `TerminateOnNaN` prints to standard output, where others write JSON.
     """
+    best = -math.inf
 
     def check(batch: int, logs: dict[str, float]) -> None:
         if not math.isfinite(logs["loss"]):
             model.stop_training = True
 
     def compare(epoch: int, logs: dict[str, float]) -> None:
-        if epoch < len(floors) and logs["val_accuracy"] < floors[epoch]:
+        nonlocal best
+        best = max(best, logs["val_accuracy"])
+        if epoch < len(floors) and best < floors[epoch]:
             model.stop_training = True
 
     return keras.callbacks.LambdaCallback(on_train_batch_end=check, on_epoch_end=compare)

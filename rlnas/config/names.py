@@ -4,6 +4,7 @@ CONTROLLERS = ("ppo", "reinforce", "dqn", "evolution", "genetic", "local", "rand
 PRESETS = ("default", "zoph", "enas", "nats")
 CONTROLS = ("random",)
 SURROGATES = ("gp", "forest", "none")
+FIDELITIES = ("full", "median", "halving")
 EXECUTORS = ("process", "inline")
 SPACES = ("image",)
 DATASETS = ("digits", "mnist", "fashion_mnist", "cifar10", "cifar100")

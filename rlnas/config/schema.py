@@ -9,116 +9,34 @@ import os
 import re
 from typing import Annotated, Any
 
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    FiniteFloat,
-    JsonValue,
-    field_validator,
-    model_validator,
-)
+from pydantic import AfterValidator, BeforeValidator, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
+from rlnas.config.fields import (
+    Count,
+    Megabytes,
+    Number,
+    Record,
+    Seconds,
+    Whole,
+    controller_name,
+    executor_name,
+    known,
+    option,
+    or_auto,
+)
 from rlnas.config.names import (
-    CONTROLLERS,
     CONTROLS,
     DATASETS,
-    EXECUTORS,
+    FIDELITIES,
     OPTIMIZERS,
     PRESETS,
     SCHEDULES,
     SPACES,
     SURROGATES,
 )
-from rlnas.errors import unknown_name
 
-_UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
-_NUMBER = r"[0-9]+(?:\.[0-9]+)?"
 _TRIALS = 60
-
-
-def _not_bool(expected: str) -> BeforeValidator:
-    """Return a check that refuses true and false, which Python takes for 1 and 0."""
-
-    def check(value: Any) -> Any:
-        if isinstance(value, bool):
-            raise ValueError(expected)
-        return value
-
-    return BeforeValidator(check)
-
-
-def _seconds(value: Any) -> Any:
-    """Read ``90``, ``90s``, ``20m`` or ``1h30m`` as seconds."""
-    if not isinstance(value, str) or re.fullmatch(_NUMBER, value):
-        return value
-    if not re.fullmatch(rf"({_NUMBER}[smhd])+", value):
-        raise ValueError('a time such as "90s", "20m" or "1h30m"')
-    parts = re.findall(rf"({_NUMBER})([smhd])", value)
-    return sum(float(number) * _UNITS[unit] for number, unit in parts)
-
-
-_SIZES = {"MB": 1.0, "GB": 1e3, "TB": 1e6}
-
-
-def _megabytes(value: Any) -> Any:
-    """Read ``800``, ``800MB`` or ``1.5GB`` as megabytes."""
-    if not isinstance(value, str) or re.fullmatch(_NUMBER, value):
-        return value
-    parts = re.fullmatch(rf"({_NUMBER})\s*([MGT]B)", value.strip().upper())
-    if parts is None:
-        raise ValueError('a size such as "800MB" or "1.5GB"')
-    return float(parts[1]) * _SIZES[parts[2]]
-
-
-def _or_auto(value: Any) -> Any:
-    """Read ``auto`` as nothing given."""
-    return None if value == "auto" else value
-
-
-def _known(what: str, names: tuple[str, ...]) -> AfterValidator:
-    """Return a check that a text is one of the known names."""
-
-    def check(value: str) -> str:
-        if value not in names:
-            # Not a ValueError: the sentence is whole and needs no "expected ..., got ...".
-            raise PydanticCustomError(
-                "unknown_name", "{sentence}", {"sentence": unknown_name(what, value, names)}
-            )
-        return value
-
-    return AfterValidator(check)
-
-
-def _controller_name(name: str) -> str:
-    """Return the name of a known controller, or of a class as ``module:Class``.
-
-    Raises:
-        PydanticCustomError: It is neither.
-    """
-    if name not in CONTROLLERS and not re.fullmatch(r"[^\W\d][\w.]*:[^\W\d]\w*", name):
-        sentence = unknown_name("controller", name, CONTROLLERS)
-        raise PydanticCustomError(
-            "unknown_name",
-            "{sentence}",
-            {"sentence": f"{sentence}; a controller of your own is written module:Class"},
-        )
-    return name
-
-
-def _executor_name(name: str | None) -> str | None:
-    """Return the name of an executor, or None.
-
-    Raises:
-        PydanticCustomError: It is unknown.
-    """
-    if name is not None and name not in EXECUTORS:
-        sentence = unknown_name("executor", name, EXECUTORS)
-        raise PydanticCustomError("unknown_name", "{sentence}", {"sentence": sentence})
-    return name
 
 
 IN_FLIGHT = 8
@@ -148,30 +66,6 @@ def _plain_choices(choices: dict[str, list[Any]]) -> dict[str, list[Any]]:
         if any(type(value) not in (bool, int, float, str) for value in options):
             raise ValueError("lists of numbers, texts, true or false")
     return choices
-
-
-Whole = Annotated[int, _not_bool("a whole number")]
-Count = Annotated[int, _not_bool("a whole number"), Field(gt=0)]
-Number = Annotated[FiniteFloat, _not_bool("a number")]
-
-
-def option(default: Any, text: str, *, flag: str | None = None, **limits: Any) -> Any:
-    """Return a field of the config: its default, what it means and its flag.
-
-    Args:
-        default: The default.
-        text: What the field means, and where its default comes from.
-        flag: The flag, if it is not the field's name with dashes; "" for none.
-        limits: Limits such as ``ge=1``, as pydantic's ``Field`` takes them.
-    """
-    extra: dict[str, JsonValue] = {} if flag is None else {"flag": flag}
-    return Field(default=default, description=text, json_schema_extra=extra, **limits)
-
-
-class Record(BaseModel):
-    """A part of the config: unknown fields are refused, nothing changes once read."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True)
 
 
 class DataConfig(Record):
@@ -206,7 +100,7 @@ class DataConfig(Record):
 class SpaceConfig(Record):
     """The grammar of architectures."""
 
-    name: Annotated[str, _known("space", SPACES)] = option(
+    name: Annotated[str, known("space", SPACES)] = option(
         "image", "The kind of space, image (chosen).", flag="--space"
     )
     max_layers: Whole = option(10, "Most layers of a child before its head (chosen).", ge=1, le=100)
@@ -238,7 +132,7 @@ class SpaceConfig(Record):
 class ControllerConfig(Record):
     """Who proposes architectures, and how it learns."""
 
-    name: Annotated[str, AfterValidator(_controller_name)] = option(
+    name: Annotated[str, AfterValidator(controller_name)] = option(
         "ppo",
         "Who proposes: ppo, an LSTM policy with a surrogate; reinforce, the LSTM of Zoph & Le "
         "2016; dqn, Q-learning after MetaQNN; evolution (Real et al. 2019), genetic, local, "
@@ -246,13 +140,13 @@ class ControllerConfig(Record):
         "trials (benchmarks/tables.py).",
         flag="--controller",
     )
-    surrogate: Annotated[str, _known("surrogate", SURROGATES)] = option(
+    surrogate: Annotated[str, known("surrogate", SURROGATES)] = option(
         "gp",
         "What screens the proposals of ppo: gp (a Gaussian process), forest (a random forest) or "
         "none (see benchmarks/tables.py).",
         flag="--surrogate",
     )
-    preset: Annotated[str, _known("preset", PRESETS)] = option(
+    preset: Annotated[str, known("preset", PRESETS)] = option(
         "default",
         "Settings of reinforce: zoph (those of Zoph & Le 2016, who also cubed the accuracy: add "
         "--reward-exponent 3), enas (Pham et al. 2018), nats (Dong et al. 2021) or default "
@@ -337,14 +231,35 @@ class RecipeConfig(Record):
 
     epochs: Count = option(5, "Epochs of a child in the search (chosen).")
     batch_size: Count = option(32, "Batch size of a child, Keras's own default (chosen).")
-    optimizer: Annotated[str, _known("optimizer", OPTIMIZERS)] = option(
+    optimizer: Annotated[str, known("optimizer", OPTIMIZERS)] = option(
         "adamw", f"Optimizer of a child: {', '.join(OPTIMIZERS)} (chosen)."
     )
     learning_rate: Number = option(0.002, "Learning rate of a child (chosen).", gt=0)
-    schedule: Annotated[str, _known("schedule", SCHEDULES)] = option(
+    schedule: Annotated[str, known("schedule", SCHEDULES)] = option(
         "cosine",
         "Learning-rate schedule: fixed, or cosine, down to 0 at the last step "
         "(Loshchilov & Hutter 2017).",
+    )
+
+
+class FidelityConfig(Record):
+    """Which children are trained for all epochs."""
+
+    name: Annotated[str, known("fidelity", FIDELITIES)] = option(
+        "full",
+        "full trains each child for all epochs; median stops one that is worse than half of the "
+        "others were after as many epochs (Golovin et al. 2017); halving lets only the best third "
+        "go on, after a ninth and after a third of the epochs (successive halving, Li et al. "
+        "2020). What is stopped is paid what it reached (chosen).",
+        flag="--fidelity",
+    )
+    chance_restarts: Whole | None = option(
+        None,
+        "Stop a child that is no better than chance after its first epoch; before that, begin anew "
+        "so many times, each with 0.4 times the learning rate (Baker et al. 2017, who took 5). "
+        "Default: such a child goes on.",
+        ge=0,
+        le=10,
     )
 
 
@@ -370,7 +285,7 @@ class BudgetConfig(Record):
         f"Different architectures to train. Default: {_TRIALS}, or no limit where a time limit is "
         "given (chosen).",
     )
-    time_limit: Annotated[Number | None, BeforeValidator(_seconds)] = option(
+    time_limit: Seconds | None = option(
         None,
         "Wall-clock time of the search, for example 90s, 20m or 1h30m; the retraining comes on "
         "top. Default: none.",
@@ -386,13 +301,13 @@ class BudgetConfig(Record):
 class EngineConfig(Record):
     """Where children are trained, and what they may take."""
 
-    executor: Annotated[str | None, AfterValidator(_executor_name)] = option(
+    executor: Annotated[str | None, AfterValidator(executor_name)] = option(
         None,
         "process trains children in worker processes, so that none can hurt the search; inline "
         "trains them one after the other in the search's own process. Default: process, or what "
         "the variable RLNAS_EXECUTOR says.",
     )
-    workers: Annotated[Count | None, BeforeValidator(_or_auto)] = option(
+    workers: Annotated[Count | None, BeforeValidator(or_auto)] = option(
         None,
         "Children that are trained at the same time, or auto: as many as cores and memory allow. "
         "Default: auto.",
@@ -400,13 +315,13 @@ class EngineConfig(Record):
     isolate: bool = option(
         False, "Give each child a process of its own; it costs half a second each (chosen)."
     )
-    child_time_limit: Annotated[Number | None, BeforeValidator(_seconds)] = option(
+    child_time_limit: Seconds | None = option(
         None,
         "Wall-clock time of one child, for example 90s or 5m; then it is stopped and has failed. "
         "Default: none.",
         gt=0,
     )
-    child_memory: Annotated[Number | None, BeforeValidator(_megabytes)] = option(
+    child_memory: Megabytes | None = option(
         None,
         "Memory that one child may take, for example 800MB or 2GB; then it is stopped and has "
         "failed. Default: none.",
@@ -431,7 +346,7 @@ class EngineConfig(Record):
         Raises:
             PydanticCustomError: The variable names none.
         """
-        return self.executor or str(_executor_name(os.environ.get("RLNAS_EXECUTOR", "process")))
+        return self.executor or str(executor_name(os.environ.get("RLNAS_EXECUTOR", "process")))
 
     @model_validator(mode="after")
     def _limits_need_processes(self) -> "EngineConfig":
@@ -486,7 +401,7 @@ class SearchConfig(Record):
         "layers and adapted normalisation stay, batch normalisation keeps its own momentum "
         "(Keras's 0.99 is slow for a brief training). Default: none.",
     )
-    control: Annotated[str, _known("control", CONTROLS)] | None = option(
+    control: Annotated[str, known("control", CONTROLS)] | None = option(
         None,
         "random: after the run, run the same with the random controller as NAME-control, and show "
         "the gap between both; takes twice the time. Default: none.",
@@ -496,6 +411,7 @@ class SearchConfig(Record):
     controller: ControllerConfig = ControllerConfig()
     recipe: RecipeConfig = RecipeConfig()
     objective: ObjectiveConfig = ObjectiveConfig()
+    fidelity: FidelityConfig = FidelityConfig()
     budget: BudgetConfig = BudgetConfig()
     engine: EngineConfig = EngineConfig()
     final: FinalConfig = FinalConfig()
@@ -509,6 +425,16 @@ class SearchConfig(Record):
                 "beginning with a letter or digit"
             )
         return name
+
+    @model_validator(mode="after")
+    def _something_to_stop(self) -> "SearchConfig":
+        if self.fidelity.name != "full" and self.recipe.epochs == 1:
+            sentence = (
+                f"fidelity {self.fidelity.name} stops children before their last epoch, got "
+                "epochs 1; raise --epochs or leave --fidelity out"
+            )
+            raise PydanticCustomError("unfit_settings", "{sentence}", {"sentence": sentence})
+        return self
 
     @model_validator(mode="after")
     def _control_is_another(self) -> "SearchConfig":

@@ -9,7 +9,7 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 from rlnas.config import RecipeConfig
 from rlnas.objectives import Failure, Metrics
@@ -29,6 +29,7 @@ class Job:
         recipe: How it is trained.
         seed: Seed of all randomness of the child.
         folder: Where the trained weights go as ``model.weights.h5``; None to drop them.
+        floors: For each epoch, the least accuracy with which the training goes on.
     """
 
     id: int
@@ -37,6 +38,7 @@ class Job:
     recipe: RecipeConfig
     seed: int
     folder: Path | None = None
+    floors: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +65,8 @@ class Evaluator(Protocol):
         recipe: RecipeConfig,
         seed: int,
         folder: Path | None = None,
+        *,
+        floors: tuple[float, ...] = (),
     ) -> Outcome:
         """Build and train the child; the same arguments give the same outcome.
 
@@ -71,10 +75,19 @@ class Evaluator(Protocol):
             recipe: How it is trained.
             seed: Seed of all randomness.
             folder: Where the trained weights go as ``model.weights.h5``; None to drop them.
+            floors: For each epoch, the least accuracy, the best so far, with which the training
+                goes on; what does not train in epochs may ignore them.
 
         Returns:
             Metrics, or a `Failure` with its reason: a bad child raises nothing.
         """
+
+
+def evaluated(evaluator: Evaluator, job: Job) -> Outcome:
+    """Return what an evaluator makes of a job."""
+    # An evaluator of a user's own need not know of floors while there are none.
+    floors: dict[str, Any] = {"floors": job.floors} if job.floors else {}
+    return evaluator.evaluate(job.architecture, job.recipe, job.seed, job.folder, **floors)
 
 
 class Executor(Protocol):
@@ -123,8 +136,7 @@ class InlineExecutor:
         if not self._waiting:
             return []
         job = self._waiting.pop(0)
-        outcome = self._evaluator.evaluate(job.architecture, job.recipe, job.seed, job.folder)
-        return [Result(job, outcome)]
+        return [Result(job, evaluated(self._evaluator, job))]
 
     def cancel(self) -> None:
         """Drop the queue."""

@@ -105,6 +105,8 @@ class TableEvaluator:
         recipe: RecipeConfig,
         seed: int,
         folder: Path | None = None,
+        *,
+        floors: tuple[float, ...] = (),
     ) -> Outcome:
         """Return the reward as validation accuracy, in the table's unit, and the costs."""
         row = self._table.rows[self._table.space.key(architecture)]

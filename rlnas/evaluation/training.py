@@ -12,6 +12,7 @@ import numpy as np
 from rlnas.children.backend import keras
 from rlnas.children.data import Data
 from rlnas.children.decoder import decode
+from rlnas.children.history import History
 from rlnas.children.recipes import batch_norm_momentum
 from rlnas.children.runtime import prepare
 from rlnas.children.training import Trainer, make_trainer
@@ -25,6 +26,9 @@ from rlnas.objectives import Failure, Metrics
 from rlnas.spaces import Architecture
 
 WEIGHTS = "model.weights.h5"
+
+_LOWERED = 0.4
+"""Factor of the learning rate at each restart: Baker et al. 2017, section 5."""
 
 _LONGEST = 200  # characters of a user's value that a reason quotes
 
@@ -40,12 +44,18 @@ class TrainingEvaluator:
         function: A user's own training instead: takes the built model, the data and
             the seed, and returns the validation accuracy, or a mapping with
             ``val_accuracy`` and further figures, or `Metrics`.
+        restarts: How often a child that is no better than chance after its first epoch begins
+            anew with a lower learning rate, before it is stopped; None to let it go on. No
+            better than chance is what names the same class for all.
     """
 
-    def __init__(self, data: Data, function: UserFunction | None = None) -> None:
+    def __init__(
+        self, data: Data, function: UserFunction | None = None, *, restarts: int | None = None
+    ) -> None:
         """See the class."""
         self._data = data
         self._function = function
+        self._restarts = restarts
 
     def start(self, threads: int) -> None:
         """Make ready for training in a process of its own.
@@ -75,6 +85,8 @@ class TrainingEvaluator:
         recipe: RecipeConfig,
         seed: int,
         folder: Path | None = None,
+        *,
+        floors: tuple[float, ...] = (),
     ) -> Outcome:
         """Build and train the child; see `Evaluator.evaluate`.
 
@@ -86,7 +98,9 @@ class TrainingEvaluator:
         except Exception as error:
             return Failure(f"the child could not be built: {_described(error)}")
         cost = network_cost(architecture.layers, architecture.input_shape, architecture.classes)
-        return self.evaluate_model(model, recipe, seed, flops=cost.flops, folder=folder)
+        return self.evaluate_model(
+            model, recipe, seed, flops=cost.flops, folder=folder, floors=floors
+        )
 
     def evaluate_model(
         self,
@@ -96,6 +110,7 @@ class TrainingEvaluator:
         *,
         flops: int = 0,
         folder: Path | None = None,
+        floors: tuple[float, ...] = (),
     ) -> Outcome:
         """Train a model that is already built, by the same protocol.
 
@@ -105,6 +120,7 @@ class TrainingEvaluator:
             seed: Seed that a user's own training gets.
             flops: Floating point operations of one example, 0 if not known.
             folder: Where the trained weights go; None to drop them.
+            floors: As for `Evaluator.evaluate`; a user's own training does not see them.
 
         Raises:
             StorageError: The trained weights could not be written.
@@ -112,7 +128,10 @@ class TrainingEvaluator:
         reset_peak()
         started = time.perf_counter()
         try:
-            outcome = self._train(model, recipe, seed, flops)
+            if self._function is None:
+                outcome = self._trained(model, recipe, seed, flops, floors)
+            else:
+                outcome = _user_metrics(self._function(model, self._data, seed))
         except Exception as error:
             return Failure(f"training failed: {_described(error)}")
         if isinstance(outcome, Failure):
@@ -129,19 +148,56 @@ class TrainingEvaluator:
         }
         return Metrics.from_json(measured)
 
-    def _train(self, model: keras.Model, recipe: RecipeConfig, seed: int, flops: int) -> Outcome:
-        if self._function is not None:
-            return _user_metrics(self._function(model, self._data, seed))
-        history = self._trainer.train(model, recipe, seed, flops=flops)
-        for name, values in (("loss", history.loss), ("validation loss", history.val_loss)):
-            for epoch, value in enumerate(values, 1):
-                if not math.isfinite(value):
-                    return Failure(f"the {name} became {value} in epoch {epoch}")
-        if len(history.val_accuracy) < recipe.epochs:
-            return Failure(f"the loss became NaN or infinite in epoch {len(history.loss)}")
-        return Metrics(
-            val_accuracy=history.val_accuracy, val_loss=history.val_loss, loss=history.loss
-        )
+    def _trained(
+        self,
+        model: keras.Model,
+        recipe: RecipeConfig,
+        seed: int,
+        flops: int,
+        floors: tuple[float, ...],
+    ) -> Outcome:
+        """Train a model, and begin anew with a lower rate while it is no better than chance."""
+        if self._restarts is not None:
+            first = max([self._chance, *floors[:1]])
+            floors = (first, *floors[1:])
+        restarts, start = 0, model.get_weights() if self._restarts else []
+        history = self._trainer.train(model, recipe, seed, flops=flops, floors=floors)
+        while restarts < (self._restarts or 0) and self._failed_to_start(history):
+            restarts += 1
+            model.set_weights(start)
+            rate = _LOWERED * recipe.learning_rate
+            recipe = recipe.model_copy(update={"learning_rate": rate})
+            history = self._trainer.train(model, recipe, seed, flops=flops, floors=floors)
+        return _metrics(history, recipe.epochs, floors, restarts)
+
+    def _failed_to_start(self, history: History) -> bool:
+        """Tell whether the training ended after its first epoch, at chance or without a loss."""
+        lost = not math.isfinite(history.loss[0])
+        return len(history.loss) == 1 and (lost or history.val_accuracy[0] < self._chance)
+
+    @cached_property
+    def _chance(self) -> float:
+        """What just more than the largest class of the validation part makes, as a share."""
+        return float((np.bincount(self._data.y_val).max() + 0.5) / len(self._data.y_val))
+
+
+def _metrics(history: History, epochs: int, floors: tuple[float, ...], restarts: int) -> Outcome:
+    """Return what a training measured, or why it failed."""
+    for name, values in (("loss", history.loss), ("validation loss", history.val_loss)):
+        for epoch, value in enumerate(values, 1):
+            if not math.isfinite(value):
+                return Failure(f"the {name} became {value} in epoch {epoch}")
+    reached = len(history.val_accuracy)
+    behind = 0 < reached <= len(floors) and max(history.val_accuracy) < floors[reached - 1]
+    if reached < epochs and not behind:
+        return Failure(f"the loss became NaN or infinite in epoch {len(history.loss)}")
+    return Metrics(
+        val_accuracy=history.val_accuracy,
+        val_loss=history.val_loss,
+        loss=history.loss,
+        stopped=reached < epochs,
+        restarts=restarts,
+    )
 
 
 def _user_metrics(value: Any) -> Outcome:

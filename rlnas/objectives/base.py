@@ -22,6 +22,8 @@ class Metrics:
         seconds: Wall-clock time of the training, in seconds.
         peak_memory: Largest memory of the process, or of the GPU, meanwhile, in MB.
         extra: Further figures by name, from a user's own evaluator.
+        stopped: Whether the training was ended before the last epoch, for the child was behind.
+        restarts: How often it began anew with a lower learning rate, each time after one epoch.
     """
 
     val_accuracy: tuple[float, ...]
@@ -32,6 +34,13 @@ class Metrics:
     seconds: float = 0.0
     peak_memory: float = 0.0
     extra: dict[str, float] = field(default_factory=dict)
+    stopped: bool = False
+    restarts: int = 0
+
+    @property
+    def epochs(self) -> int:
+        """Epochs that the child took in all."""
+        return len(self.val_accuracy) + self.restarts
 
     def to_json(self) -> dict[str, Any]:
         """Return the metrics as JSON."""

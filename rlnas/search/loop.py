@@ -17,6 +17,7 @@ from rlnas.evaluation import (
     Result,
     child_seed,
 )
+from rlnas.evaluation.fidelity import make_fidelity
 from rlnas.objectives import Failure
 from rlnas.search.folder import RunFolder
 from rlnas.search.journal import BRIEF, DONE, FAILED, RUNNING, Journal, Trial
@@ -55,17 +56,20 @@ class _Proposal:
     Attributes:
         tokens: Its tokens so far.
         log_probs: Log-probability of each when it was chosen.
+        floors: What its child must reach to go on; fixed here, so that a run can be repeated.
     """
 
     tokens: list[int]
     log_probs: list[float]
+    floors: list[float]
 
     def to_json(self) -> dict[str, Any]:
-        return {"tokens": self.tokens, "log_probs": self.log_probs}
+        return {"tokens": self.tokens, "log_probs": self.log_probs, "floors": self.floors}
 
     @classmethod
     def from_json(cls, record: Mapping[str, Any]) -> "_Proposal":
-        return cls(list(record["tokens"]), list(record["log_probs"]))
+        floors = list(record.get("floors", []))  # runs from before fidelity lack it
+        return cls(list(record["tokens"]), list(record["log_probs"]), floors)
 
     def trajectory(self, reward: float | None, *, repeated: bool = False) -> Trajectory:
         return Trajectory(tuple(self.tokens), tuple(self.log_probs), reward, repeated)
@@ -120,6 +124,7 @@ class SearchLoop:
         reference = brief.get("reference")
         self._reference = None if reference is None else setup.objective.reward(reference)
         self._submitted: set[int] = set()  # numbers of trials, in this sitting
+        self._fidelity = make_fidelity(setup.config.fidelity.name, setup.config.recipe.epochs)
         self._repeats = 0  # jobs whose key a trial has, so that each has a number of its own
         self._replaying = False
         self._told = False  # that the space is used up
@@ -204,7 +209,7 @@ class SearchLoop:
         """Write an architecture into a new episode, up to its last token."""
         given = self._again.popleft() if self._again else None
         self._replaying = given is not None  # then it was counted when it was stored
-        proposal = _Proposal([], [])
+        proposal = _Proposal([], [], self._floors() if given is None else given.floors)
         observations, masks = self._start
         while True:
             if given is None:
@@ -247,7 +252,13 @@ class SearchLoop:
         self._submitted.add(trial.id)
         self._journal.log_start(f"trial-{trial.id}")
         folder = self._folder.trial(trial.id)
-        return Job(trial.id, key, architecture, self._setup.config.recipe, seed, folder)
+        floors = tuple(self._under_way[env_id].floors)
+        return Job(trial.id, key, architecture, self._setup.config.recipe, seed, folder, floors)
+
+    def _floors(self) -> list[float]:
+        """Return what a child that is proposed now must reach to go on."""
+        measured = (trial.metrics for trial in self._trials.values())
+        return list(self._fidelity.floors([each.val_accuracy for each in measured if each]))
 
     def _known(self, key: str) -> Outcome | None:
         trial = self._trials.get(key)

@@ -179,7 +179,8 @@ class LiveTable:
         for trial, layers in self._rows:
             seconds = f"{trial.metrics.seconds:.1f}" if trial.metrics else "-"
             reward = "failed" if trial.state == FAILED else f"{trial.reward:.4f}"
-            told = f"{layers}  [{trial.reason}]" if trial.reason else layers
+            told = f"{layers}{_shortened(trial)}"
+            told += f"  [{trial.reason}]" if trial.reason else ""
             table.add_row(str(trial.id), reward, seconds, Text(told))  # not markup
         return Group(table, Text(self._best), self._bar)
 
@@ -219,7 +220,17 @@ def _outcome(trial: Trial) -> str:
     if trial.state == FAILED:
         return f"failed: {trial.reason}"
     seconds = trial.metrics.seconds if trial.metrics else 0.0
-    return f"reward {trial.reward:.4f}  {seconds:.1f}s"
+    return f"reward {trial.reward:.4f}  {seconds:.1f}s{_shortened(trial)}"
+
+
+def _shortened(trial: Trial) -> str:
+    """Return how the training differed from a whole one, or nothing."""
+    metrics = trial.metrics
+    if metrics is None or not (metrics.stopped or metrics.restarts):
+        return ""
+    words = [f"stopped after {len(metrics.val_accuracy)}"] if metrics.stopped else []
+    words += [f"restarted {metrics.restarts}x"] if metrics.restarts else []
+    return f" ({', '.join(words)})"
 
 
 def _time_left(standing: Standing) -> str:

@@ -16,7 +16,7 @@ from rlnas.children.backend import keras
 from rlnas.children.data import Data
 from rlnas.children.machine import available_cores
 from rlnas.children.recipes import steps_per_epoch
-from rlnas.config import IN_FLIGHT, RecipeConfig, SearchConfig
+from rlnas.config import IN_FLIGHT, FidelityConfig, RecipeConfig, SearchConfig
 from rlnas.errors import ConfigError, SpaceError, first_line
 from rlnas.evaluation import Executor, InlineExecutor
 from rlnas.evaluation.process import CHILDREN_PER_WORKER, ProcessExecutor, ProcessSettings
@@ -68,9 +68,17 @@ class Setup:
 
         Raises:
             DataError: A part of the data cannot hold all classes.
+            ConfigError: The fidelity needs a training of rlnas, and there is a user's own.
         """
         for samples in (self.config.data.train_samples, self.config.data.final_samples):
             self.data.sampled(samples, self.config.seed)
+        fidelity = self.config.fidelity
+        if self.function is not None and fidelity != FidelityConfig():
+            raise ConfigError(
+                f"fidelity {fidelity.name} with {fidelity.chance_restarts or 'no'} chance_restarts "
+                "rules trainings of rlnas, and an evaluator of your own trains by itself; leave "
+                "fidelity out"
+            )
 
     @property
     def objective(self) -> Objective:
@@ -127,12 +135,16 @@ class Setup:
     def brief_evaluator(self) -> TrainingEvaluator:
         """Return the evaluator of the search, on the part of the data it may see."""
         part = self.data.sampled(self.config.data.train_samples, self.config.seed)
-        return TrainingEvaluator(part, self.function)
+        return self._evaluator(part)
 
     def long_evaluator(self) -> TrainingEvaluator:
         """Return the evaluator of the retraining."""
         part = self.data.sampled(self.config.data.final_samples, self.config.seed)
-        return TrainingEvaluator(part, self.function)
+        return self._evaluator(part)
+
+    def _evaluator(self, part: Data) -> TrainingEvaluator:
+        restarts = self.config.fidelity.chance_restarts
+        return TrainingEvaluator(part, self.function, restarts=restarts)
 
 
 def make_crew(config: SearchConfig, data: Data) -> Crew:

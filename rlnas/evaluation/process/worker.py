@@ -15,7 +15,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 
 from rlnas.errors import RlnasError, first_line
-from rlnas.evaluation.base import Job
+from rlnas.evaluation.base import Job, evaluated
 from rlnas.evaluation.process.payload import read_payload
 
 LOG = "log.txt"
@@ -50,8 +50,7 @@ def serve(channel: int, payload: int, threads: int) -> None:
         connection.send(("begun",))
         _print_to(job.folder)
         try:
-            outcome = evaluator.evaluate(job.architecture, job.recipe, job.seed, job.folder)
-            answer: tuple[str, object] = ("done", outcome)
+            answer: tuple[str, object] = ("done", evaluated(evaluator, job))
         except RlnasError as error:  # a full disk, for example
             answer = ("failed", error)
         _print_to(None)

@@ -60,6 +60,12 @@ TAGS: tuple[Tag, ...] = (
         _SHARE,
         "scalar",
     ),
+    Tag(
+        "child/epochs",
+        "epochs the child was trained for: fewer if it was stopped, and one more for each restart",
+        "epochs",
+        "scalar",
+    ),
     Tag("child/seconds", "time of building and training the child", "seconds", "scalar"),
     Tag(
         "child/peak_memory",

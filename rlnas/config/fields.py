@@ -1,0 +1,126 @@
+"""What the fields of the config have in common: their types, and how texts are read."""
+
+import re
+from typing import Annotated, Any
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    FiniteFloat,
+    JsonValue,
+)
+from pydantic_core import PydanticCustomError
+
+from rlnas.config.names import CONTROLLERS, EXECUTORS
+from rlnas.errors import unknown_name
+
+_SIZES = {"MB": 1.0, "GB": 1e3, "TB": 1e6}
+_UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+_NUMBER = r"[0-9]+(?:\.[0-9]+)?"
+
+
+def _not_bool(expected: str) -> BeforeValidator:
+    """Return a check that refuses true and false, which Python takes for 1 and 0."""
+
+    def check(value: Any) -> Any:
+        if isinstance(value, bool):
+            raise ValueError(expected)
+        return value
+
+    return BeforeValidator(check)
+
+
+def _seconds(value: Any) -> Any:
+    """Read ``90``, ``90s``, ``20m`` or ``1h30m`` as seconds."""
+    if not isinstance(value, str) or re.fullmatch(_NUMBER, value):
+        return value
+    if not re.fullmatch(rf"({_NUMBER}[smhd])+", value):
+        raise ValueError('a time such as "90s", "20m" or "1h30m"')
+    parts = re.findall(rf"({_NUMBER})([smhd])", value)
+    return sum(float(number) * _UNITS[unit] for number, unit in parts)
+
+
+def _megabytes(value: Any) -> Any:
+    """Read ``800``, ``800MB`` or ``1.5GB`` as megabytes."""
+    if not isinstance(value, str) or re.fullmatch(_NUMBER, value):
+        return value
+    parts = re.fullmatch(rf"({_NUMBER})\s*([MGT]B)", value.strip().upper())
+    if parts is None:
+        raise ValueError('a size such as "800MB" or "1.5GB"')
+    return float(parts[1]) * _SIZES[parts[2]]
+
+
+def or_auto(value: Any) -> Any:
+    """Read ``auto`` as nothing given."""
+    return None if value == "auto" else value
+
+
+def known(what: str, names: tuple[str, ...]) -> AfterValidator:
+    """Return a check that a text is one of the known names."""
+
+    def check(value: str) -> str:
+        if value not in names:
+            # Not a ValueError: the sentence is whole and needs no "expected ..., got ...".
+            raise PydanticCustomError(
+                "unknown_name", "{sentence}", {"sentence": unknown_name(what, value, names)}
+            )
+        return value
+
+    return AfterValidator(check)
+
+
+def controller_name(name: str) -> str:
+    """Return the name of a known controller, or of a class as ``module:Class``.
+
+    Raises:
+        PydanticCustomError: It is neither.
+    """
+    if name not in CONTROLLERS and not re.fullmatch(r"[^\W\d][\w.]*:[^\W\d]\w*", name):
+        sentence = unknown_name("controller", name, CONTROLLERS)
+        raise PydanticCustomError(
+            "unknown_name",
+            "{sentence}",
+            {"sentence": f"{sentence}; a controller of your own is written module:Class"},
+        )
+    return name
+
+
+def executor_name(name: str | None) -> str | None:
+    """Return the name of an executor, or None.
+
+    Raises:
+        PydanticCustomError: It is unknown.
+    """
+    if name is not None and name not in EXECUTORS:
+        sentence = unknown_name("executor", name, EXECUTORS)
+        raise PydanticCustomError("unknown_name", "{sentence}", {"sentence": sentence})
+    return name
+
+
+Whole = Annotated[int, _not_bool("a whole number")]
+Count = Annotated[int, _not_bool("a whole number"), Field(gt=0)]
+Number = Annotated[FiniteFloat, _not_bool("a number")]
+Seconds = Annotated[Number, BeforeValidator(_seconds)]
+Megabytes = Annotated[Number, BeforeValidator(_megabytes)]
+
+
+def option(default: Any, text: str, *, flag: str | None = None, **limits: Any) -> Any:
+    """Return a field of the config: its default, what it means and its flag.
+
+    Args:
+        default: The default.
+        text: What the field means, and where its default comes from.
+        flag: The flag, if it is not the field's name with dashes; "" for none.
+        limits: Limits such as ``ge=1``, as pydantic's ``Field`` takes them.
+    """
+    extra: dict[str, JsonValue] = {} if flag is None else {"flag": flag}
+    return Field(default=default, description=text, json_schema_extra=extra, **limits)
+
+
+class Record(BaseModel):
+    """A part of the config: unknown fields are refused, nothing changes once read."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True)
