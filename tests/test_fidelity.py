@@ -14,7 +14,7 @@ from rlnas.controllers import make_controller
 from rlnas.errors import ConfigError
 from rlnas.evaluation import InlineExecutor
 from rlnas.evaluation.fidelity import Halving, MedianRule, make_fidelity
-from rlnas.evaluation.training import TrainingEvaluator
+from rlnas.evaluation.training import TrainingEvaluator, TrainingSettings
 from rlnas.objectives import Failure, Metrics
 from rlnas.search.folder import RunFolder
 from rlnas.search.loop import Observer, SearchLoop
@@ -69,7 +69,7 @@ def measured(*accuracies, loss=1.0):
 
 
 def evaluate(trainer, *, floors=(), **options):
-    evaluator = TrainingEvaluator(FEW, **options)
+    evaluator = TrainingEvaluator(FEW, settings=TrainingSettings(**options))
     evaluator.__dict__["_trainer"] = trainer
     return evaluator.evaluate(SMALL, RECIPE, 1, floors=floors)
 

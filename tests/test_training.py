@@ -22,7 +22,7 @@ from rlnas.children.weights import save_weights
 from rlnas.config import DataConfig, RecipeConfig
 from rlnas.cost import Conv, Dense, Dropout, Flatten, network_cost
 from rlnas.errors import StorageError
-from rlnas.evaluation.training import WEIGHTS, TrainingEvaluator
+from rlnas.evaluation.training import WEIGHTS, TrainingEvaluator, TrainingSettings
 from rlnas.objectives import Failure, Metrics
 from rlnas.spaces import Architecture, ImageSpace
 
@@ -104,7 +104,7 @@ def test_loss_that_is_not_finite_ends_the_training_with_a_reason(capfd, monkeypa
             histories.append(make_trainer(FEW).train(*arguments, **options))
             return histories[-1]
 
-    monkeypatch.setattr("rlnas.evaluation.training.make_trainer", lambda data: Spied())
+    monkeypatch.setattr("rlnas.evaluation.training.make_trainer", lambda *_, **__: Spied())
     recipe = RecipeConfig(
         epochs=50, batch_size=32, optimizer="sgd", schedule="fixed", learning_rate=1e30
     )
@@ -245,3 +245,43 @@ def test_users_nonsense_is_a_failure_with_its_reason(value, reason):
 def test_ctrl_c_in_a_users_function_is_no_failed_child():
     with pytest.raises(KeyboardInterrupt):
         evaluated(KeyboardInterrupt())
+
+
+def test_mixed_precision_computes_in_bfloat16_and_keeps_float32(monkeypatch):
+    evaluator = TrainingEvaluator(FEW, settings=TrainingSettings(mixed_precision=True))
+    seen = []
+    train = evaluator._trainer.train
+
+    def watched(model, *given, **options):
+        seen.append(model)
+        return train(model, *given, **options)
+
+    monkeypatch.setattr(evaluator._trainer, "train", watched)
+    metrics = evaluator.evaluate(SMALL, RECIPE, 5)
+    assert isinstance(metrics, Metrics)
+    (model,) = seen
+    compute = {layer.name: layer.compute_dtype for layer in model.layers}
+    assert (compute["conv_1"], compute["head"]) == ("bfloat16", "float32")
+    assert {variable.dtype for variable in model.trainable_variables} == {"float32"}
+    exported = evaluator.build(SMALL, RECIPE, 5)
+    assert {layer.compute_dtype for layer in exported.layers} == {"float32"}
+
+
+def test_steps_compiled_with_xla_compute_the_same():
+    plain, compiled = (
+        TrainingEvaluator(FEW, settings=TrainingSettings(jit_compile=compiled))
+        for compiled in (False, True)
+    )
+    layers = [layer for layer in SMALL.layers if not isinstance(layer, Dropout)]
+    child = Architecture((), tuple(layers), (8, 8, 1), 10)  # XLA draws other numbers
+    expected, metrics = plain.evaluate(child, RECIPE, 5), compiled.evaluate(child, RECIPE, 5)
+    assert metrics.loss == pytest.approx(expected.loss, rel=1e-4)
+    assert metrics.val_loss == pytest.approx(expected.val_loss, rel=1e-4)
+
+
+def test_latency_is_measured_where_it_is_asked_for():
+    measured = TrainingEvaluator(FEW, settings=TrainingSettings(latency=True))
+    metrics = measured.evaluate(SMALL, RECIPE, 5)
+    assert 0.01 < metrics.latency < 1000
+    assert TrainingEvaluator(FEW).evaluate(SMALL, RECIPE, 5).latency == 0.0
+    assert "latency" not in metrics.lasting()

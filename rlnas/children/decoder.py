@@ -42,7 +42,11 @@ def decode(
             x = keras_layer(x)
     if len(x.shape) == 4:
         x = keras.layers.GlobalAveragePooling2D(_AXES, name="head_pool")(x)
-    outputs = keras.layers.Dense(int(architecture.classes), activation="softmax", name="head")(x)
+    # Probabilities need all their bits, also where the layers before compute with fewer.
+    head = keras.layers.Dense(
+        int(architecture.classes), activation="softmax", name="head", dtype="float32"
+    )
+    outputs = head(x)
     return keras.Model(inputs, outputs, name="child")
 
 

@@ -36,11 +36,12 @@ class GraphTrainer:
 
     Args:
         data: The data set; its test part is not touched.
+        jit_compile: Compile the steps with XLA.
     """
 
-    def __init__(self, data: Data) -> None:
+    def __init__(self, data: Data, *, jit_compile: bool = False) -> None:
         """See the class."""
-        self._data = data
+        self._data, self._jit_compile = data, jit_compile
 
     def train(
         self,
@@ -57,7 +58,8 @@ class GraphTrainer:
         count = len(self._data.x_train)
         steps = steps_per_epoch(recipe, count)
         small = 0 < flops * 3 * count * recipe.epochs < _WORTH_OPTIMISING
-        run = _graph(model, recipe, count, examples_at_once(self._data.x_val))
+        at_once = examples_at_once(self._data.x_val)
+        run = _graph(model, recipe, count, at_once, jit_compile=self._jit_compile)
         lowest = np.full(recipe.epochs, -np.inf, np.float32)
         lowest[: len(floors)] = floors[: recipe.epochs]
         given = (*self._tensors, tf.constant(seed), tf.constant(lowest))
@@ -93,7 +95,9 @@ def _unoptimised() -> Iterator[None]:
         set_options({"min_graph_nodes": _LEAST_NODES})
 
 
-def _graph(model: keras.Model, recipe: RecipeConfig, count: int, at_once: int) -> Any:
+def _graph(
+    model: keras.Model, recipe: RecipeConfig, count: int, at_once: int, *, jit_compile: bool
+) -> Any:
     """Return a compiled function that makes the steps from one to another, and validates.
 
     It takes the data in four parts, the seed, the lowest accuracy with which each epoch may go
@@ -103,10 +107,12 @@ def _graph(model: keras.Model, recipe: RecipeConfig, count: int, at_once: int) -
     """
     import tensorflow as tf
 
-    fused = with_fused_norms(model)
+    fused = model if jit_compile else with_fused_norms(model)  # XLA fuses by itself
     weights = graph_weights(model, make_optimizer(recipe, count))
     steps, batch_size = steps_per_epoch(recipe, count), recipe.batch_size
     learn, look = _step(fused, weights), _look(fused)
+    if jit_compile:
+        learn = tf.function(learn, jit_compile=True)  # not look: its last piece is of any size
 
     @tf.function(autograph=True)  # type: ignore[untyped-decorator]
     def run(

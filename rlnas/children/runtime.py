@@ -8,7 +8,7 @@ from rlnas.children.backend import keras
 from rlnas.children.machine import available_cores
 
 
-def prepare(threads: int | None) -> int:
+def prepare(threads: int | None, *, deterministic: bool = True) -> int:
     """Make the backend repeatable and set its threads; return the number of threads.
 
     With TensorFlow and JAX, operations become deterministic, the thread pools get the given
@@ -17,6 +17,8 @@ def prepare(threads: int | None) -> int:
 
     Args:
         threads: Threads of one operation; None for as many as there are cores.
+        deterministic: Whether operations give the same bits each time; XLA below TensorFlow has
+            no such poolings, and refuses then.
 
     Returns:
         The threads that are really used, with TensorFlow; else those that were asked for.
@@ -24,7 +26,7 @@ def prepare(threads: int | None) -> int:
     count = threads or available_cores()
     match keras.backend.backend():
         case "tensorflow":
-            return _prepare_tensorflow(count)
+            return _prepare_tensorflow(count, deterministic=deterministic)
         case "jax":
             _prepare_jax(count)
     return count
@@ -39,11 +41,12 @@ def _prepare_jax(threads: int) -> None:
         os.environ["XLA_FLAGS"] = f"{flags} --xla_gpu_deterministic_ops=true".strip()
 
 
-def _prepare_tensorflow(threads: int) -> int:
+def _prepare_tensorflow(threads: int, *, deterministic: bool) -> int:
     import tensorflow as tf
 
     logging.getLogger("tensorflow").setLevel(logging.ERROR)  # each child is traced anew, rightly
-    tf.config.experimental.enable_op_determinism()
+    if deterministic:
+        tf.config.experimental.enable_op_determinism()
     with suppress(RuntimeError):  # TensorFlow has run in this process and keeps what it has
         tf.config.threading.set_intra_op_parallelism_threads(threads)
         tf.config.threading.set_inter_op_parallelism_threads(threads)

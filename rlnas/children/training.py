@@ -50,11 +50,12 @@ class FitTrainer:
 
     Args:
         data: The data set; its test part is not touched.
+        jit_compile: Compile with XLA; else Keras decides.
     """
 
-    def __init__(self, data: Data) -> None:
+    def __init__(self, data: Data, *, jit_compile: bool = False) -> None:
         """See the class."""
-        self._data = data
+        self._data, self._jit_compile = data, jit_compile
 
     def train(
         self,
@@ -71,6 +72,7 @@ class FitTrainer:
             optimizer=make_optimizer(recipe, len(data.x_train)),
             loss="sparse_categorical_crossentropy",
             metrics=["accuracy"],
+            jit_compile=self._jit_compile or "auto",
         )
         fitted = model.fit(
             data.x_train,
@@ -106,18 +108,23 @@ def _stop(model: keras.Model, floors: Sequence[float]) -> keras.callbacks.Callba
     return keras.callbacks.LambdaCallback(on_train_batch_end=check, on_epoch_end=compare)
 
 
-def make_trainer(data: Data) -> Trainer:
-    """Return the fastest trainer of the backend; `FitTrainer` where there is no other."""
+def make_trainer(data: Data, *, jit_compile: bool = False) -> Trainer:
+    """Return the fastest trainer of the backend; `FitTrainer` where there is no other.
+
+    Args:
+        data: The data set.
+        jit_compile: Compile steps with XLA; JAX always does.
+    """
     match keras.backend.backend():
         case "tensorflow":
             from rlnas.children.graph_training import GraphTrainer
 
-            return GraphTrainer(data)
+            return GraphTrainer(data, jit_compile=jit_compile)
         case "jax":
             from rlnas.children.scan_training import ScanTrainer
 
             return ScanTrainer(data)
-    return FitTrainer(data)
+    return FitTrainer(data, jit_compile=jit_compile)
 
 
 def accuracy(model: keras.Model, x: Array, y: Array) -> float:

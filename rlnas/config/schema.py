@@ -327,6 +327,22 @@ class EngineConfig(Record):
         "failed. Default: none.",
         gt=0,
     )
+    mixed_precision: bool = option(
+        False,
+        "Children compute in bfloat16 and keep their weights in float32: faster on GPUs from "
+        "2020 on and on CPUs with AMX, where children are large. What is exported computes in "
+        "float32 (chosen).",
+    )
+    jit_compile: bool = option(
+        False,
+        "Compile each child's step with XLA: it takes seconds, and pays where trainings are long. "
+        "JAX always does (chosen).",
+    )
+    latency: bool = option(
+        False,
+        "Measure how long each trained child takes for one example, beside whatever else runs "
+        "(chosen).",
+    )
     deterministic: bool = option(
         False,
         "The same seed gives the same run with any number of workers: each child has one thread, "
@@ -347,6 +363,16 @@ class EngineConfig(Record):
             PydanticCustomError: The variable names none.
         """
         return self.executor or str(executor_name(os.environ.get("RLNAS_EXECUTOR", "process")))
+
+    @model_validator(mode="after")
+    def _exact_or_compiled(self) -> "EngineConfig":
+        if self.deterministic and self.jit_compile:
+            sentence = (
+                "XLA has no operations that give the same bits each time, got --jit-compile with "
+                "--deterministic; leave one of them out"
+            )
+            raise PydanticCustomError("unfit_settings", "{sentence}", {"sentence": sentence})
+        return self
 
     @model_validator(mode="after")
     def _limits_need_processes(self) -> "EngineConfig":

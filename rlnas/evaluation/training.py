@@ -2,7 +2,9 @@
 
 import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -13,6 +15,7 @@ from rlnas.children.backend import keras
 from rlnas.children.data import Data
 from rlnas.children.decoder import decode
 from rlnas.children.history import History
+from rlnas.children.latency import latency
 from rlnas.children.recipes import batch_norm_momentum
 from rlnas.children.runtime import prepare
 from rlnas.children.training import Trainer, make_trainer
@@ -36,6 +39,25 @@ UserFunction = Callable[[Any, Data, int], Any]
 """A user's evaluator: ``(model, data, seed)`` to an accuracy, a mapping or `Metrics`."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrainingSettings:
+    """How children are trained, whatever their recipe is.
+
+    Attributes:
+        restarts: How often a child that is no better than chance after its first epoch begins
+            anew with a lower learning rate, before it is stopped; None to let it go on. No
+            better than chance is what names the same class for all.
+        mixed_precision: Compute in bfloat16, with weights in float32.
+        jit_compile: Compile steps with XLA, where the backend does not do so anyway.
+        latency: Measure how long the trained child takes for one example.
+    """
+
+    restarts: int | None = None
+    mixed_precision: bool = False
+    jit_compile: bool = False
+    latency: bool = False
+
+
 class TrainingEvaluator:
     """Builds a child, trains it as the recipe says and validates it after each epoch.
 
@@ -44,18 +66,19 @@ class TrainingEvaluator:
         function: A user's own training instead: takes the built model, the data and
             the seed, and returns the validation accuracy, or a mapping with
             ``val_accuracy`` and further figures, or `Metrics`.
-        restarts: How often a child that is no better than chance after its first epoch begins
-            anew with a lower learning rate, before it is stopped; None to let it go on. No
-            better than chance is what names the same class for all.
+        settings: How it trains, beside the recipe.
     """
 
     def __init__(
-        self, data: Data, function: UserFunction | None = None, *, restarts: int | None = None
+        self,
+        data: Data,
+        function: UserFunction | None = None,
+        settings: TrainingSettings | None = None,
     ) -> None:
         """See the class."""
         self._data = data
         self._function = function
-        self._restarts = restarts
+        self._settings = settings or TrainingSettings()
 
     def start(self, threads: int) -> None:
         """Make ready for training in a process of its own.
@@ -63,7 +86,7 @@ class TrainingEvaluator:
         Args:
             threads: Threads of a child.
         """
-        prepare(threads)
+        prepare(threads, deterministic=not self._settings.jit_compile)
 
     def __getstate__(self) -> dict[str, Any]:
         """Leave out what belongs to this process."""
@@ -71,10 +94,10 @@ class TrainingEvaluator:
 
     @cached_property
     def _trainer(self) -> Trainer:
-        return make_trainer(self._data)
+        return make_trainer(self._data, jit_compile=self._settings.jit_compile)
 
     def build(self, architecture: Architecture, recipe: RecipeConfig, seed: int) -> keras.Model:
-        """Return the untrained child; Keras's global seed is set before."""
+        """Return the untrained child in full precision; Keras's global seed is set before."""
         keras.utils.set_random_seed(seed)
         momentum = batch_norm_momentum(recipe, len(self._data.x_train))
         return decode(architecture, scale=self._data.scale, batch_norm_momentum=momentum)
@@ -94,7 +117,8 @@ class TrainingEvaluator:
             StorageError: The trained weights could not be written.
         """
         try:
-            model = self.build(architecture, recipe, seed)
+            with _precision(mixed=self._settings.mixed_precision):
+                model = self.build(architecture, recipe, seed)
         except Exception as error:
             return Failure(f"the child could not be built: {_described(error)}")
         cost = network_cost(architecture.layers, architecture.input_shape, architecture.classes)
@@ -137,6 +161,7 @@ class TrainingEvaluator:
         if isinstance(outcome, Failure):
             return outcome
         seconds, memory = time.perf_counter() - started, peak_megabytes()
+        timed = latency(model, self._data.x_val) if self._settings.latency else outcome.latency
         if folder is not None:
             save_weights(model, folder / WEIGHTS)
         measured = {
@@ -145,6 +170,7 @@ class TrainingEvaluator:
             "flops": outcome.flops or flops,
             "seconds": outcome.seconds or seconds,
             "peak_memory": outcome.peak_memory or memory,
+            "latency": timed,
         }
         return Metrics.from_json(measured)
 
@@ -157,12 +183,13 @@ class TrainingEvaluator:
         floors: tuple[float, ...],
     ) -> Outcome:
         """Train a model, and begin anew with a lower rate while it is no better than chance."""
-        if self._restarts is not None:
+        most = self._settings.restarts
+        if most is not None:
             first = max([self._chance, *floors[:1]])
             floors = (first, *floors[1:])
-        restarts, start = 0, model.get_weights() if self._restarts else []
+        restarts, start = 0, model.get_weights() if most else []
         history = self._trainer.train(model, recipe, seed, flops=flops, floors=floors)
-        while restarts < (self._restarts or 0) and self._failed_to_start(history):
+        while restarts < (most or 0) and self._failed_to_start(history):
             restarts += 1
             model.set_weights(start)
             rate = _LOWERED * recipe.learning_rate
@@ -179,6 +206,18 @@ class TrainingEvaluator:
     def _chance(self) -> float:
         """What just more than the largest class of the validation part makes, as a share."""
         return float((np.bincount(self._data.y_val).max() + 0.5) / len(self._data.y_val))
+
+
+@contextmanager
+def _precision(*, mixed: bool) -> Iterator[None]:
+    """Let layers that are made meanwhile compute in bfloat16, if asked for."""
+    before = keras.config.dtype_policy()
+    if mixed:
+        keras.config.set_dtype_policy("mixed_bfloat16")
+    try:
+        yield
+    finally:
+        keras.config.set_dtype_policy(before)
 
 
 def _metrics(history: History, epochs: int, floors: tuple[float, ...], restarts: int) -> Outcome:
@@ -232,6 +271,7 @@ def _plain(figures: Mapping[str, Any]) -> Metrics:
         flops=int(figures.get("flops", 0)),
         seconds=float(figures.get("seconds", 0)),
         peak_memory=float(figures.get("peak_memory", 0)),
+        latency=float(figures.get("latency", 0)),
         extra={str(name): float(figure) for name, figure in figures.get("extra", {}).items()},
     )
 

@@ -23,6 +23,7 @@ class Metrics:
         peak_memory: Largest memory of the process, or of the GPU, meanwhile, in MB.
         extra: Further figures by name, from a user's own evaluator.
         stopped: Whether the training was ended before the last epoch, for the child was behind.
+        latency: Time of a forward pass of one example, in milliseconds; 0 if not measured.
         restarts: How often it began anew with a lower learning rate, each time after one epoch.
     """
 
@@ -35,6 +36,7 @@ class Metrics:
     peak_memory: float = 0.0
     extra: dict[str, float] = field(default_factory=dict)
     stopped: bool = False
+    latency: float = 0.0
     restarts: int = 0
 
     @property
@@ -47,9 +49,9 @@ class Metrics:
         return asdict(self)
 
     def lasting(self) -> dict[str, Any]:
-        """Return what the same seed gives again: all but the seconds and the memory."""
+        """Return what the same seed gives again: all but times and memory."""
         record = self.to_json()
-        del record["seconds"], record["peak_memory"]
+        del record["seconds"], record["peak_memory"], record["latency"]
         return record
 
     @classmethod

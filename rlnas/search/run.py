@@ -359,7 +359,7 @@ def _make_setup(
             f"evaluator: expected a function (model, data, seed), got {type(function).__name__}"
         )
     crew = make_crew(config, data)
-    threads = prepare(crew.threads)
+    threads = prepare(crew.threads, deterministic=not config.engine.jit_compile)
     if space is not None:
         check_space(space, data)
     return Setup(

@@ -21,7 +21,7 @@ from rlnas.errors import ConfigError, SpaceError, first_line
 from rlnas.evaluation import Executor, InlineExecutor
 from rlnas.evaluation.process import CHILDREN_PER_WORKER, ProcessExecutor, ProcessSettings
 from rlnas.evaluation.sizing import Crew, choose_crew
-from rlnas.evaluation.training import TrainingEvaluator, UserFunction
+from rlnas.evaluation.training import TrainingEvaluator, TrainingSettings, UserFunction
 from rlnas.objectives import Objective
 from rlnas.spaces import ImageSpace, Space
 
@@ -143,8 +143,14 @@ class Setup:
         return self._evaluator(part)
 
     def _evaluator(self, part: Data) -> TrainingEvaluator:
-        restarts = self.config.fidelity.chance_restarts
-        return TrainingEvaluator(part, self.function, restarts=restarts)
+        engine = self.config.engine
+        settings = TrainingSettings(
+            restarts=self.config.fidelity.chance_restarts,
+            mixed_precision=engine.mixed_precision,
+            jit_compile=engine.jit_compile,
+            latency=engine.latency,
+        )
+        return TrainingEvaluator(part, self.function, settings)
 
 
 def make_crew(config: SearchConfig, data: Data) -> Crew:

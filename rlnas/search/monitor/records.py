@@ -61,6 +61,7 @@ class TrialRecord:
             values["child/epochs"] = self.metrics.epochs
             values["child/seconds"] = self.metrics.seconds
             values["child/peak_memory"] = self.metrics.peak_memory
+            values["child/latency"] = self.metrics.latency or None
             values["child/params"] = self.metrics.params
             values["child/flops"] = self.metrics.flops
         known = {name: float(value) for name, value in values.items() if value is not None}

@@ -73,6 +73,12 @@ TAGS: tuple[Tag, ...] = (
         "MB",
         "scalar",
     ),
+    Tag(
+        "child/latency",
+        "time of a forward pass of one example, median of 100, where --latency asks for it",
+        "milliseconds",
+        "scalar",
+    ),
     Tag("child/params", "weights of the child, its head included", "weights", "scalar"),
     Tag("child/flops", "cost of one forward pass of one example", "FLOPs", "scalar"),
     Tag("controller/baseline", "moving average of the rewards", _REWARD, "scalar"),
