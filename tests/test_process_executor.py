@@ -186,11 +186,17 @@ def test_what_a_child_prints_is_in_its_own_log(tmp_path, capfd):
     assert capfd.readouterr() == ("", "")
 
 
-def test_full_disk_of_a_worker_is_told(tmp_path):
+def test_full_disk_of_a_worker_is_told_when_it_stays_full(tmp_path):
     executor = made(tmp_path, "full", "nothing")
+    assert [result.job.id for result in executor.completed()] == [2]
     with pytest.raises(StorageError, match="the disk is full"):
         executor.completed()
-    assert isinstance(finished(executor)[2], Metrics)
+    assert finished(executor) == {}
+
+
+def test_child_is_trained_again_when_there_is_room_again(tmp_path):
+    outcomes = finished(made(tmp_path, "first_time full_once full"))
+    assert isinstance(outcomes[1], Metrics)
 
 
 def test_cancel_ends_what_is_under_way(tmp_path):
@@ -227,6 +233,22 @@ def test_fork_server_that_dies_costs_no_child(tmp_path):
     assert executor._server is not server
 
 
+@linux
+def test_fork_server_that_dies_again_and_again_fails_no_child(tmp_path):
+    executor = made(tmp_path, "meet a b")
+    for _ in range(3):
+        Doing(tmp_path).wait_for("a")
+        server = executor._server
+        server._process.kill()
+        server._process.wait()
+        (tmp_path / "a").unlink()
+        while executor._server is server:
+            executor._listen()
+        executor._dispatch()
+    (tmp_path / "b").touch()
+    assert isinstance(finished(executor)[1], Metrics)
+
+
 def test_evaluator_that_cannot_be_handed_over_is_one_sentence(tmp_path):
     with pytest.raises(ConfigError, match=r"cannot be handed to worker processes: .*generator"):
         ProcessExecutor(Doing(tmp_path, data=(x for x in "ab")), ProcessSettings())
@@ -248,7 +270,8 @@ def test_worker_that_cannot_start_is_one_sentence(tmp_path):
 
 
 @linux
-def test_workers_end_within_two_seconds_of_their_searchs_kill(tmp_path):
+@pytest.mark.parametrize("server_too", [False, True], ids=["search", "fork server and search"])
+def test_workers_end_within_two_seconds_of_their_searchs_kill(tmp_path, server_too):
     program = """
 import sys, time
 from pathlib import Path
@@ -257,15 +280,20 @@ from test_process_executor import made
 folder = Path(sys.argv[2])
 executor = made(folder, "nothing", "nothing", "meet a b", "hang", workers=2, children=9)
 found = [result.outcome.val_accuracy[0] for _ in range(2) for result in executor.completed()]
-(folder / "pids").write_text(" ".join(str(int(each)) for each in found))
+server = executor._server._process.pid
+(folder / "pids").write_text(" ".join(str(int(each)) for each in [*found, server]))
 executor.completed()
 """
     words = [sys.executable, "-c", program, str(Path(__file__).parent), str(tmp_path)]
     with subprocess.Popen(words) as search:
         Doing(tmp_path).wait_for("pids")
         Doing(tmp_path).wait_for("a")
-        workers = [int(pid) for pid in (tmp_path / "pids").read_text().split()]
+        *workers, server = [int(pid) for pid in (tmp_path / "pids").read_text().split()]
         assert all(map(alive, workers))
+        time.sleep(0.2)  # the other worker hangs by then, and none of its threads can run
+        search.send_signal(signal.SIGSTOP)
+        if server_too:
+            os.kill(server, signal.SIGKILL)
         search.kill()
         search.wait()
-    assert ended(workers, 2.0)
+    assert ended([*workers, server], 2.0)

@@ -27,6 +27,10 @@ _SHARE_LEFT = 0.25
 _MOST_DEATHS = 2
 """Times a child may end its worker before it fails: the first may be an accident (chosen)."""
 
+_MOST_REFUSALS = 3
+"""Times a child may meet a full disk before the search is told (chosen): there may be room again
+when it has been trained anew, and a search that stops in the night is worth more than that."""
+
 _LOOK = 0.2
 """Seconds between two looks at the limits (chosen)."""
 
@@ -63,6 +67,7 @@ class ProcessSettings:
 class _Task:
     job: Job
     deaths: int = 0
+    refusals: int = 0
 
 
 class ProcessExecutor:
@@ -108,7 +113,7 @@ class ProcessExecutor:
         """Return what has ended; wait for one child, unless none is under way.
 
         Raises:
-            RlnasError: The workers cannot be started, or one met a full disk.
+            RlnasError: The workers cannot be started, or a child met a full disk each time.
         """
         while not self._results and (self._waiting or self._under_way):
             self._dispatch()
@@ -189,9 +194,13 @@ class ProcessExecutor:
             worker.children += 1
             if worker.children >= self._settings.children or self._has_grown(worker):
                 self._remove(worker)
-            if kind == "failed":
+            if kind == "done":
+                self._results.append(Result(task.job, told[0]))
+            elif task.refusals < _MOST_REFUSALS:
+                task.refusals += 1
+                self._waiting.append(task)
+            else:
                 raise told[0]
-            self._results.append(Result(task.job, told[0]))
 
     def _has_grown(self, worker: Worker) -> bool:
         limit = self._settings.memory_limit
@@ -221,6 +230,9 @@ class ProcessExecutor:
     def _died(self, worker: Worker) -> None:
         """Try the child of a dead worker again, or let it fail."""
         status = self._server.status(worker)
+        if not self._server.alive:
+            self._server_died()
+            return
         task = self._under_way.pop(worker.number, None)
         self._remove(worker)
         if task is None:
@@ -240,15 +252,15 @@ class ProcessExecutor:
         self._results.append(Result(task.job, outcome))
 
     def _server_died(self) -> None:
-        """Forget a dead server; workers that live go on, those it was to start are lost."""
+        """Forget a dead server and its workers, who end with it; start their children anew."""
         self._server.close()
-        self._server = fork_server(self._modules)
-        self._lost("the process that starts workers ended")
-        for worker in [each for each in self._workers if each.pid is None]:
+        for worker in list(self._workers):
             task = self._under_way.pop(worker.number, None)
             self._remove(worker)
             if task is not None:
                 self._waiting.appendleft(task)
+        self._server = fork_server(self._modules)
+        self._lost("the process that starts workers ended")
 
     def _lost(self, what: str) -> None:
         self._losses += 1

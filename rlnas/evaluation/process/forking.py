@@ -116,6 +116,7 @@ class ForkServer:
         self._workers: dict[int, Worker] = {}  # those that are alive, by number
         self._exits: dict[int, int] = {}  # status by number
         self._started = 0
+        self._lost = False  # whether its end of the socket is closed
         self._owner = os.getpid()
         self._send(modules)
 
@@ -127,7 +128,7 @@ class ForkServer:
     @property
     def alive(self) -> bool:
         """Whether it can be asked for workers by this process."""
-        return self._owner == os.getpid() and self._process.poll() is None
+        return self._owner == os.getpid() and not self._lost and self._process.poll() is None
 
     def start(
         self, place: int, payload: int, threads: int, environment: Mapping[str, str]
@@ -160,7 +161,8 @@ class ForkServer:
             while self._control.fileno() >= 0 and wait([self._control], timeout=0):
                 try:
                     (kind, *told), _ = wire.receive(self._control)
-                except OSError as error:
+                except (EOFError, OSError) as error:
+                    self._lost = True
                     raise EOFError from error
                 if kind == "failed":
                     raise ConfigError(f"workers cannot start: {told[0]}; mend it, then try again")

@@ -9,18 +9,22 @@ of its channel and the file of its payload. Messages from it: ``("started", numb
 ``("exited", number, status)`` with the status of `os.waitpid`, and ``("failed", sentence)``.
 """
 
+import ctypes
 import gc
 import importlib
 import os
 import select
 import signal
 import socket
+import sys
 from contextlib import suppress
 from dataclasses import dataclass
 
 from rlnas.errors import first_line
 from rlnas.evaluation.process import wire
 from rlnas.evaluation.process.worker import serve
+
+_PR_SET_PDEATHSIG = 1  # <linux/prctl.h>
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +65,14 @@ def main(descriptor: int) -> None:
     _Server(control).run()
 
 
+def _end_with(server: int) -> None:
+    """Let the system end this process with its server, even where no thread of it can run."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+        if os.getppid() != server:  # it ended before
+            os._exit(1)
+
+
 class _Server:
     def __init__(self, control: socket.socket) -> None:
         self._control = control
@@ -88,10 +100,12 @@ class _Server:
                     os.kill(pid, signal.SIGKILL)
 
     def _fork(self, order: Start, channel: int, payload: int) -> None:
+        server = os.getpid()
         pid = os.fork()
         if pid == 0:
             status = 1
             try:
+                _end_with(server)
                 signal.set_wakeup_fd(-1)
                 signal.signal(signal.SIGCHLD, signal.SIG_DFL)
                 self._control.close()
