@@ -111,8 +111,10 @@ def fit_loop(data: Any, count: int, epochs: int) -> Iterator[tuple[int, float]]:
         keras.backend.clear_session()
 
 
-def keras_tuner(data: Any, count: int, epochs: int) -> Iterator[tuple[int, float]]:
-    """Let KerasTuner's RandomSearch train them, one per trial."""
+def keras_tuner(
+    data: Any, count: int, epochs: int, told: Callable[[int], object] = int
+) -> Iterator[tuple[int, float]]:
+    """Let KerasTuner's RandomSearch train them, one per trial; tell how many have ended."""
     import keras_tuner
 
     networks, found = architectures(data, count), []
@@ -125,6 +127,7 @@ def keras_tuner(data: Any, count: int, epochs: int) -> Iterator[tuple[int, float
         def fit(self, hp: Any, model: Any, *args: Any, **given: Any) -> Any:
             history = super().fit(hp, model, *args, **given)
             found.append(float(history.history["val_accuracy"][-1]))
+            told(len(found))
             return history
 
     with tempfile.TemporaryDirectory() as folder:

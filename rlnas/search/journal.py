@@ -160,7 +160,9 @@ class Journal:
 
     def _prepare(self, create: bool) -> None:
         with self._sentences():
-            self._db.execute("PRAGMA synchronous=FULL")
+            # What a killed process committed is there. Where the power fails the last commits may
+            # be lost, and the run goes on from before them; to wait for the disk costs more.
+            self._db.execute("PRAGMA synchronous=NORMAL")
             if create:
                 self._db.execute("PRAGMA journal_mode=WAL")  # the file keeps it
                 self._db.executescript(f"BEGIN; {_TABLES} COMMIT;")

@@ -1,0 +1,236 @@
+"""How busy 64 workers are, what it costs to learn late, and how fast a long journal is.
+
+1. A search with 64 real worker processes whose children only sleep (log-normal times, mean 2 s,
+   sigma 1), through the real executor, loop and journal: which share of the workers' time is spent
+   in children, from the moment all have begun to the last proposal?
+2. Searches on NAS-Bench-201 by rows with 1, 8, 32 and 64 proposals in flight, whose results come in
+   an order of chance: the regret after 300 trials is what asynchrony costs.
+3. A journal of ten thousand trials: opening, listing, resuming.
+
+    python benchmarks/scaling.py                         all three, about 15 minutes on 2 cores
+    python benchmarks/scaling.py --only journal
+"""
+
+import argparse
+import json
+import os
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+WORKERS, TRIALS, MEAN, SIGMA = 64, 1000, 2.0, 1.0
+IN_FLIGHT = (1, 8, 32, 64)
+LONG = 10_000
+META = {
+    "status": "searching",
+    "space": {},
+    "space_fingerprint": "",
+    "data": {"name": "digits", "test": 0, "fingerprint": ""},
+    "own": [],
+    "threads": 1,
+    "evaluator": "training",
+    "baseline": None,
+    "versions": {},
+    "best_trial": None,
+}
+"""What a run's journal says of it."""
+
+PARTS = ("workers", "asynchrony", "journal")
+
+
+class Sleeping:
+    """A child that sleeps, and notes when; its time comes from its seed."""
+
+    def __init__(self, notes: Path) -> None:
+        """Take the folder of the notes."""
+        self._notes = notes
+
+    def evaluate(
+        self, architecture: Any, recipe: Any, seed: int, folder: Path | None = None, **_: Any
+    ) -> Any:
+        """Sleep, and return an accuracy of chance."""
+        from rlnas.objectives import Metrics
+
+        rng = np.random.default_rng(seed)
+        began = time.time()
+        time.sleep(rng.lognormal(np.log(MEAN) - SIGMA**2 / 2, SIGMA))
+        with (self._notes / str(os.getpid())).open("a") as file:
+            print(began, time.time(), file=file)
+        return Metrics((float(rng.random()),))
+
+
+def searched(root: Path, name: str, controller: str, trials: int, executor: Any) -> float:
+    """Run a search with a real loop and journal; return the seconds it took."""
+    from rlnas.children.datasets import load_data
+    from rlnas.config import DataConfig, make_config
+    from rlnas.controllers import make_controller
+    from rlnas.search.folder import RunFolder
+    from rlnas.search.loop import Observer, SearchLoop
+    from rlnas.search.progress import Silence
+    from rlnas.search.setup import Setup
+    from rlnas.spaces import ImageSpace
+
+    data = load_data(None, DataConfig(), 0)
+    config = make_config({"controller": {"name": controller}, "budget": {"trials": trials}})
+    setup = Setup(config, data, ImageSpace(data.input_shape, data.classes), threads=1)
+    made = make_controller(setup.space, config.controller, 0, trials=trials)
+    folder, began = RunFolder(root, name), time.perf_counter()
+    journal = folder.open() if (root / name).exists() else folder.create(config, META)
+    loop = SearchLoop(setup, folder, journal, made, executor, Observer(), Silence())
+    loop.run()
+    seconds = time.perf_counter() - began
+    journal.close()
+    return seconds
+
+
+def workers() -> dict[str, float]:
+    """Let 64 workers sleep, and return the share of their time in which they did."""
+    from rlnas.evaluation.process import ProcessExecutor, ProcessSettings
+
+    with tempfile.TemporaryDirectory() as folder:
+        notes = Path(folder) / "notes"
+        notes.mkdir()
+        executor = ProcessExecutor(Sleeping(notes), ProcessSettings(workers=WORKERS))
+        seconds = searched(Path(folder), "sleeping", "evolution", TRIALS, executor)
+        executor.close()
+        spans = np.concatenate([np.loadtxt(file, ndmin=2) for file in notes.iterdir()])
+    begins, ends = spans.T
+    full = np.sort(begins)[WORKERS - 1]  # all have begun: processes had to be started before
+    last = begins.max()  # from here on there is less work than workers
+    inside = np.clip(ends, full, last) - np.clip(begins, full, last)
+    return {
+        "busy": float(inside.sum() / (WORKERS * (last - full))),
+        "children": len(spans),
+        "until all have begun, s": float(full - begins.min()),
+        "whole search, s": seconds,
+    }
+
+
+def asynchronous(table: Any, controller: Any, trials: int, in_flight: int, seed: int) -> float:
+    """Search a table with so many proposals under way; return the regret of what it would pick."""
+    from rlnas.controllers import Trajectory, propose
+
+    chance = np.random.default_rng([seed, in_flight])
+    under_way: list[Any] = []
+    known: set[str] = set()
+    best, report, ended = -np.inf, 0.0, 0
+    while ended < trials:
+        while len(under_way) < in_flight and len(known) < trials:
+            tokens, log_probs = propose(controller, table.space)
+            key = table.space.key(table.space.architecture(tokens))
+            if key in known:
+                earned = Trajectory(tokens, log_probs, table.rows[key].reward, True)
+                controller.learn([earned])
+                continue
+            known.add(key)
+            under_way.append((tokens, log_probs, table.rows[key]))
+        tokens, log_probs, row = under_way.pop(int(chance.integers(len(under_way))))
+        ended += 1
+        if row.reward > best:
+            best, report = row.reward, row.report
+        controller.learn([Trajectory(tokens, log_probs, row.reward, False)])
+    return float(table.best_report - report)
+
+
+def asynchrony(folder: Path, seeds: int) -> dict[str, dict[str, float]]:
+    """Return mean regret and its standard error by proposals in flight."""
+    from rlnas.config import ControllerConfig
+    from rlnas.controllers import make_controller
+    from rlnas.evaluation import FORMATS, read_table, with_columns
+
+    columns = with_columns(FORMATS["nasbench201"], key="none")
+    table = read_table(folder / "nasbench201_cifar10.csv.gz", columns)
+    found = {}
+    for in_flight in IN_FLIGHT:
+        regrets = []
+        for seed in range(seeds):
+            made = make_controller(table.space, ControllerConfig(), seed, trials=300)
+            regrets.append(asynchronous(table, made, 300, in_flight, seed))
+        error = float(np.std(regrets, ddof=1) / np.sqrt(seeds))
+        found[str(in_flight)] = {"mean": float(np.mean(regrets)), "error": error}
+    return found
+
+
+def timed(act: Callable[[], Any]) -> tuple[float, Any]:
+    """Return the seconds that something takes, and what it returns."""
+    began = time.perf_counter()
+    found = act()
+    return time.perf_counter() - began, found
+
+
+class Instant(Sleeping):
+    """A child that takes no time."""
+
+    def evaluate(
+        self, architecture: Any, recipe: Any, seed: int, folder: Path | None = None, **_: Any
+    ) -> Any:
+        """Return an accuracy from the seed."""
+        from rlnas.objectives import Metrics
+
+        return Metrics((float(np.random.default_rng(seed).random()),) * 5)
+
+
+def journal() -> dict[str, float]:
+    """Return the seconds of opening, listing and resuming a long run."""
+    from rlnas.cli.output import list_row
+    from rlnas.evaluation import InlineExecutor
+    from rlnas.search.folder import RunFolder
+
+    with tempfile.TemporaryDirectory() as name:
+        root = Path(name)
+        executor = InlineExecutor(Instant(root))
+        whole = searched(root, "long", "random", LONG, executor)
+        opening, opened = timed(lambda: RunFolder(root, "long").open())
+        reading, trials = timed(opened.trials)
+        opened.close()
+        listing, _ = timed(lambda: list_row(RunFolder(root, "long")))
+        resuming = searched(root, "long", "random", LONG + 1, executor)
+        return {
+            "trials": len(trials),
+            "writing, ms a trial": 1000 * whole / LONG,
+            "opening, s": opening,
+            "reading, s": reading,
+            "listing, s": listing,
+            "resuming to one more trial, s": resuming,
+        }
+
+
+def main() -> None:
+    """Print what was asked for."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    data = os.environ.get("RLNAS_TEST_DATA")
+    parser.add_argument("--only", choices=PARTS, action="append")
+    parser.add_argument("--tables", type=Path, default=Path(data) / "tables" if data else None)
+    parser.add_argument("--seeds", type=int, default=100)
+    parser.add_argument("--json", action="store_true", help="print one JSON object")
+    chosen = parser.parse_args()
+    parts = chosen.only or PARTS
+    if "asynchrony" in parts and chosen.tables is None:
+        parser.error("--tables: expected the folder of the tables, or RLNAS_TEST_DATA to be set")
+    found: dict[str, Any] = {}
+    if "workers" in parts:
+        found["workers"] = workers()
+    if "asynchrony" in parts:
+        found["asynchrony"] = asynchrony(chosen.tables, chosen.seeds)
+    if "journal" in parts:
+        found["journal"] = journal()
+    if chosen.json:
+        print(json.dumps(found))
+        return
+    for part, figures in found.items():
+        print(f"\n| {part} | |\n|---|---|")
+        for name, figure in figures.items():
+            told = f"{figure:.4g}"
+            if isinstance(figure, dict):
+                told = f"{figure['mean']:.4f} ({figure['error']:.4f})"
+            print(f"| {name} | {told} |")
+
+
+if __name__ == "__main__":
+    main()
