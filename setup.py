@@ -40,6 +40,7 @@ EXTRAS = {
         "mypy>=2.4.1,<2.5",
         "types-PyYAML>=6.0.12",
         "jax>=0.5",
+        "ray>=2.40",
         "setuptools>=77",
     ],
 }

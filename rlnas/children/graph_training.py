@@ -1,4 +1,4 @@
-"""Training a child in one TensorFlow graph: epochs, steps, shuffling and validation.
+"""Training a child in TensorFlow graphs of its own: one for the steps, one for the validation.
 
 It computes what `keras.Model.fit` computes, with no Python between the steps: most of a small
 child's time under `fit` is spent there and in tracing several functions.
@@ -58,19 +58,23 @@ class GraphTrainer:
         count = len(self._data.x_train)
         steps = steps_per_epoch(recipe, count)
         small = 0 < flops * 3 * count * recipe.epochs < _WORTH_OPTIMISING
-        at_once = examples_at_once(self._data.x_val)
-        run = _graph(model, recipe, count, at_once, jit_compile=self._jit_compile)
-        lowest = np.full(recipe.epochs, -np.inf, np.float32)
-        lowest[: len(floors)] = floors[: recipe.epochs]
-        given = (*self._tensors, tf.constant(seed), tf.constant(lowest))
-        step, going = 0, True
-        state = (tf.zeros([count], tf.int32), tf.constant(0.0), tf.zeros([recipe.epochs, 3]))
+        learn, look = _graphs(model, recipe, self._data, jit_compile=self._jit_compile)
+        x, y, x_val, y_val = self._tensors
+        measured: list[tuple[float, float, float]] = []
         with _unoptimised() if small else nullcontext():
-            while going and step < recipe.epochs * steps:
-                until = min(step + _STEPS_AT_ONCE, recipe.epochs * steps)
-                going, done, *state = run(*given, tf.constant(step), tf.constant(until), *state)
-                step = int(done)
-        measured = np.asarray(state[-1])[: -(-step // steps)]
+            for epoch in range(recipe.epochs):
+                order = tf.random.experimental.stateless_shuffle(tf.range(count), [seed, epoch])
+                nats = tf.constant(0.0)
+                for first in range(0, steps, _STEPS_AT_ONCE):
+                    until = min(first + _STEPS_AT_ONCE, steps)
+                    nats = learn(x, y, order, tf.constant(first), tf.constant(until), nats)
+                    if not np.isfinite(float(nats)):
+                        break
+                val_nats, hits = (float(each) / len(y_val) for each in look(x_val, y_val))
+                measured.append((float(nats) / count, val_nats, hits))
+                floor = floors[epoch] if epoch < len(floors) else -np.inf
+                if not np.isfinite(float(nats)) or max(row[2] for row in measured) < floor:
+                    break
         return History.of_epochs(measured)
 
     @cached_property
@@ -95,63 +99,56 @@ def _unoptimised() -> Iterator[None]:
         set_options({"min_graph_nodes": _LEAST_NODES})
 
 
-def _graph(
-    model: keras.Model, recipe: RecipeConfig, count: int, at_once: int, *, jit_compile: bool
-) -> Any:
-    """Return a compiled function that makes the steps from one to another, and validates.
+def _graphs(
+    model: keras.Model, recipe: RecipeConfig, data: Data, *, jit_compile: bool
+) -> tuple[Any, Any]:
+    """Return two compiled functions: one makes steps, one validates.
 
-    It takes the data in four parts, the seed, the lowest accuracy with which each epoch may go
-    on, the numbers of the first step and of the one behind the last, and the state: the order
-    int32[count] of the epoch, the sum of its losses, and what was measured, float32[epochs, 3].
-    It returns whether to go on, the number of the next step, and the state.
+    The first takes the training part, the order of its examples int32[count], the number of the
+    first step and of the one behind the last, and the sum of the losses so far, and returns that
+    sum; it ends early when that is not finite. The second takes the validation part and returns
+    the sum of the losses and how many were right.
+
+    Loops are written out: where TensorFlow reads them from Python it needs half as much time
+    again, and a temporary file.
     """
     import tensorflow as tf
 
     fused = model if jit_compile else with_fused_norms(model)  # XLA fuses by itself
+    count, batch_size = len(data.x_train), recipe.batch_size
     weights = graph_weights(model, make_optimizer(recipe, count))
-    steps, batch_size = steps_per_epoch(recipe, count), recipe.batch_size
-    learn, look = _step(fused, weights), _look(fused)
+    step, look = _step(fused, weights), _look(fused)
     if jit_compile:
-        learn = tf.function(learn, jit_compile=True)  # not look: its last piece is of any size
+        step = tf.function(step, jit_compile=True)  # not look: its last piece is of any size
 
-    @tf.function(autograph=True)  # type: ignore[untyped-decorator]
-    def run(
-        x: Any,
-        y: Any,
-        x_val: Any,
-        y_val: Any,
-        seed: Any,
-        floors: Any,
-        step: Any,
-        until: Any,
-        order: Any,
-        nats: Any,
-        measured: Any,
-    ) -> tuple[Any, ...]:
-        going = tf.constant(True)
-        while going and step < until:
-            epoch, start = step // steps, step % steps * batch_size
-            if start == 0:
-                order = tf.random.experimental.stateless_shuffle(tf.range(count), [seed, epoch])
-                nats = tf.constant(0.0)
+    def learn(x: Any, y: Any, order: Any, first: Any, until: Any, nats: Any) -> Any:
+        def body(number: Any, nats: Any) -> tuple[Any, Any]:
+            start = number * batch_size
             chosen = order[start : tf.minimum(start + batch_size, count)]
-            nats += learn(tf.gather(x, chosen), tf.gather(y, chosen))
-            going = tf.math.is_finite(nats)
-            step += 1
-            if step % steps == 0 or not going:
-                weights.write_back()
-                val_nats, right = tf.constant(0.0), tf.constant(0.0)
-                for first in tf.range(0, tf.shape(x_val)[0], at_once):
-                    part = slice(first, first + at_once)
-                    more, found = look(x_val[part], y_val[part])
-                    val_nats, right = val_nats + more, right + found
-                examples = tf.cast(tf.shape(x_val)[0], tf.float32)
-                row = tf.stack([nats / count, val_nats / examples, right / examples])
-                measured = tf.tensor_scatter_nd_update(measured, [[epoch]], [row])
-                going = going and tf.reduce_max(measured[:, 2]) >= floors[epoch]
-        return going, step, order, nats, measured
+            return number + 1, nats + step(tf.gather(x, chosen), tf.gather(y, chosen))
 
-    return run
+        def goes_on(number: Any, nats: Any) -> Any:
+            return tf.logical_and(number < until, tf.math.is_finite(nats))
+
+        _, nats = tf.while_loop(goes_on, body, (first, nats))
+        weights.write_back()
+        return nats
+
+    examples, at_once = len(data.y_val), examples_at_once(data.x_val)
+
+    def validate(x: Any, y: Any) -> Any:
+        if examples <= at_once:
+            return look(x, y)
+
+        def body(first: Any, nats: Any, hits: Any) -> tuple[Any, Any, Any]:
+            more, found = look(x[first : first + at_once], y[first : first + at_once])
+            return first + at_once, nats + more, hits + found
+
+        start = (tf.constant(0), tf.constant(0.0), tf.constant(0.0))
+        _, nats, hits = tf.while_loop(lambda first, *_: first < examples, body, start)
+        return nats, hits
+
+    return tf.function(learn, autograph=False), tf.function(validate, autograph=False)
 
 
 def _step(model: keras.Model, weights: Any) -> Any:

@@ -24,7 +24,10 @@ from rlnas.search.folder import RunFolder, find_run, run_folders
 from rlnas.search.progress import Lines, LiveTable, SearchProgress
 from rlnas.search.result import SearchResult, read_result
 
-_ENGINE = [f"engine.{name}" for name in ("executor", "workers", "child_time_limit", "child_memory")]
+_ENGINE = [
+    f"engine.{name}"
+    for name in ("executor", "workers", "ray_address", "child_time_limit", "child_memory")
+]
 """Settings that a run may go on with otherwise than it began."""
 
 

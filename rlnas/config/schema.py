@@ -304,13 +304,19 @@ class EngineConfig(Record):
     executor: Annotated[str | None, AfterValidator(executor_name)] = option(
         None,
         "process trains children in worker processes, so that none can hurt the search; inline "
-        "trains them one after the other in the search's own process. Default: process, or what "
-        "the variable RLNAS_EXECUTOR says.",
+        "trains them one after the other in the search's own process; ray trains them on a Ray "
+        'cluster (pip install "rlnas[ray]"). Default: process, or what the variable '
+        "RLNAS_EXECUTOR says.",
     )
     workers: Annotated[Count | None, BeforeValidator(or_auto)] = option(
         None,
         "Children that are trained at the same time, or auto: as many as cores and memory allow. "
         "Default: auto.",
+    )
+    ray_address: str | None = option(
+        None,
+        "The Ray cluster: auto for the one this machine belongs to, or HOST:PORT; rlnas must be "
+        "installed on its nodes. Default: one of this machine's own.",
     )
     isolate: bool = option(
         False, "Give each child a process of its own; it costs half a second each (chosen)."
@@ -370,6 +376,16 @@ class EngineConfig(Record):
             sentence = (
                 "XLA has no operations that give the same bits each time, got --jit-compile with "
                 "--deterministic; leave one of them out"
+            )
+            raise PydanticCustomError("unfit_settings", "{sentence}", {"sentence": sentence})
+        return self
+
+    @model_validator(mode="after")
+    def _ray_alone(self) -> "EngineConfig":
+        if self.ray_address is not None and self.chosen != "ray":
+            sentence = (
+                f"a cluster is for the executor ray, got --ray-address {self.ray_address} with the "
+                f"executor {self.chosen}; add --executor ray or leave it out"
             )
             raise PydanticCustomError("unfit_settings", "{sentence}", {"sentence": sentence})
         return self

@@ -20,6 +20,7 @@ from rlnas.config import IN_FLIGHT, FidelityConfig, RecipeConfig, SearchConfig
 from rlnas.errors import ConfigError, SpaceError, first_line
 from rlnas.evaluation import Executor, InlineExecutor
 from rlnas.evaluation.process import CHILDREN_PER_WORKER, ProcessExecutor, ProcessSettings
+from rlnas.evaluation.ray_executor import RayExecutor, cluster_crew
 from rlnas.evaluation.sizing import Crew, choose_crew
 from rlnas.evaluation.training import TrainingEvaluator, TrainingSettings, UserFunction
 from rlnas.objectives import Objective
@@ -124,6 +125,8 @@ class Setup:
             time_limit=engine.child_time_limit,
             memory_limit=engine.child_memory,
         )
+        if engine.chosen == "ray":
+            return RayExecutor(evaluator, settings, engine.ray_address)
         return ProcessExecutor(evaluator, settings)
 
     @property
@@ -157,11 +160,14 @@ def make_crew(config: SearchConfig, data: Data) -> Crew:
     """Return how many workers the config and the machine give, with how many threads.
 
     Raises:
-        ConfigError: The memory does not hold so many.
+        ConfigError: The memory does not hold so many, or the cluster has not so many cores.
     """
     engine = config.engine
     if engine.chosen == "inline":
         return Crew(1, config.threads or available_cores())
+    if engine.chosen == "ray":
+        threads = 1 if engine.deterministic and config.threads is None else config.threads
+        return cluster_crew(engine.ray_address, engine.workers, threads)
     parts = (data.x_train, data.x_val)
     megabytes = sum(part.nbytes for part in parts) / 1e6
     threads = 1 if engine.deterministic and config.threads is None else config.threads

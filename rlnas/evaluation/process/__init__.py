@@ -5,6 +5,7 @@ from rlnas.evaluation.process.executor import (
     ProcessExecutor,
     ProcessSettings,
 )
+from rlnas.evaluation.process.payload import Payload
 from rlnas.evaluation.process.worker import LOG
 
-__all__ = ["CHILDREN_PER_WORKER", "LOG", "ProcessExecutor", "ProcessSettings"]
+__all__ = ["CHILDREN_PER_WORKER", "LOG", "Payload", "ProcessExecutor", "ProcessSettings"]

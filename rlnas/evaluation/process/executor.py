@@ -10,7 +10,7 @@ from multiprocessing.connection import wait
 from rlnas.errors import ConfigError, RlnasError
 from rlnas.evaluation.base import Evaluator, Job, Outcome, Result
 from rlnas.evaluation.process.forking import Worker, fork_server
-from rlnas.evaluation.process.payload import write_payload
+from rlnas.evaluation.process.payload import Payload
 from rlnas.evaluation.process.usage import own_megabytes
 from rlnas.objectives import Failure
 
@@ -78,7 +78,8 @@ class ProcessExecutor:
     has imported Keras and never used it.
 
     Args:
-        evaluator: Trains the children; it is handed to the workers once, with its data.
+        evaluator: Trains the children; it is handed to the workers once, with its data. Or what
+            `Payload.of` made of one.
         settings: Number of workers, limits.
 
     Raises:
@@ -86,13 +87,11 @@ class ProcessExecutor:
         StorageError: The disk refused to take the data for the workers.
     """
 
-    def __init__(self, evaluator: Evaluator, settings: ProcessSettings) -> None:
+    def __init__(self, evaluator: Evaluator | Payload, settings: ProcessSettings) -> None:
         """See the class."""
-        module = type(evaluator).__module__
-        self._modules = (module if module.startswith("rlnas.") else __name__,)
         self._settings = settings
-        self._payload = write_payload(evaluator)
-        self._server = fork_server(self._modules)
+        self._payload = evaluator if isinstance(evaluator, Payload) else Payload.of(evaluator)
+        self._server = fork_server(self._payload.modules)
         self._workers: list[Worker] = []
         self._waiting: deque[_Task] = deque()
         self._under_way: dict[int, _Task] = {}  # by the worker's number
@@ -157,7 +156,7 @@ class ProcessExecutor:
         settings = self._settings
         place = min(set(range(settings.workers)) - {each.place for each in self._workers})
         environment = settings.environments[place] if settings.environments else {}
-        payload = self._payload.fileno()
+        payload = self._payload.file.fileno()
         worker = self._server.start(place, payload, settings.threads, environment)
         self._workers.append(worker)
         return worker
@@ -259,7 +258,7 @@ class ProcessExecutor:
             self._remove(worker)
             if task is not None:
                 self._waiting.appendleft(task)
-        self._server = fork_server(self._modules)
+        self._server = fork_server(self._payload.modules)
         self._lost("the process that starts workers ended")
 
     def _lost(self, what: str) -> None:

@@ -32,7 +32,7 @@ def serve(channel: int, payload: int, threads: int) -> None:
     """
     connection = Connection(channel)
     threading.Thread(target=_end_with_the_search, args=(channel,), daemon=True).start()
-    _print_to(None)
+    print_to(None)
     faulthandler.enable(2)  # the file behind it changes with the child
     try:
         evaluator = read_payload(payload)
@@ -48,12 +48,12 @@ def serve(channel: int, payload: int, threads: int) -> None:
         except EOFError:
             return
         connection.send(("begun",))
-        _print_to(job.folder)
+        print_to(job.folder)
         try:
             answer: tuple[str, object] = ("done", evaluated(evaluator, job))
         except RlnasError as error:  # a full disk, for example
             answer = ("failed", error)
-        _print_to(None)
+        print_to(None)
         connection.send(answer)
 
 
@@ -65,7 +65,7 @@ def _end_with_the_search(channel: int) -> None:
     os.kill(os.getpid(), signal.SIGKILL)
 
 
-def _print_to(folder: Path | None) -> None:
+def print_to(folder: Path | None) -> None:
     """Send what is printed, by Python or by a library, to the log in a folder, or nowhere."""
     for stream in (sys.stdout, sys.stderr):
         stream.flush()
