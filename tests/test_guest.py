@@ -2,6 +2,7 @@
 
 import importlib
 import json
+import re
 from contextlib import closing
 
 import numpy as np
@@ -200,6 +201,18 @@ def test_state_that_is_none_is_one_sentence(module, tmp_path):
 def test_state_that_cannot_be_saved_is_one_sentence(value):
     with pytest.raises(ControllerError, match=r"state\(\) of the controller cannot be saved"):
         pack({"controller": {"kept": [value]}})
+
+
+@pytest.mark.parametrize("key", ["3", "(1, 2)", "None"])
+def test_key_that_would_come_back_as_a_text_is_one_sentence(module, tmp_path, key):
+    name = module("keyed")
+    path = tmp_path / "keyed.py"
+    path.write_text(
+        path.read_text().replace('return {"rng"', f'return {{"a": [{{{key}: 1}}], "rng"')
+    )
+    sentence = rf"the keys of dicts in state\(\) must be texts, got {re.escape(key)}; take str"
+    with pytest.raises(ControllerError, match=sentence):
+        make_guest(name, SPACE, 0).state()
 
 
 def test_child_is_not_lost_by_a_mistake_in_learning(module, tmp_path, capsys):

@@ -39,6 +39,19 @@ def test_state_comes_back_bit_for_bit():
     assert back["a"][0]["b"].tobytes() == array.tobytes()
 
 
+def test_state_nested_deeply_comes_back_or_is_refused():
+    for depth in (100, 450, 900, 10_000):
+        state = {}
+        for _ in range(depth):
+            state = {"a": state}
+        try:
+            packed = pack(state)
+        except ControllerError:
+            assert depth > 100
+        else:
+            assert unpack(packed) == state if depth < 500 else unpack(packed)
+
+
 def test_damaged_state_is_one_sentence():
     with pytest.raises(RunError, match="stored state of the run is damaged"):
         unpack(pack({"a": 1})[:-30])

@@ -2,7 +2,7 @@
 
 import importlib
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -149,6 +149,12 @@ class Guest:
                 f"controller {self._name}: state() must return a dict of numbers, text, lists, "
                 f"dicts and NumPy arrays, got {state!r}; mend the class"
             )
+        for key in _keys(state):
+            if not isinstance(key, str):  # it would come back as a text
+                raise ControllerError(
+                    f"controller {self._name}: the keys of dicts in state() must be texts, got "
+                    f"{key!r}; take str(key), or a list of pairs"
+                )
         return state
 
     def load(self, state: State) -> None:
@@ -199,6 +205,18 @@ class Guest:
                 f"controller {self._name}: expected a finite log-probability of at most 0 for "
                 f"{name}, got {log_prob}; mend the class"
             )
+
+
+def _keys(value: Any) -> Iterator[Any]:
+    """Yield the keys of all dictionaries in a value."""
+    waiting = [value]
+    while waiting:
+        each = waiting.pop()
+        if isinstance(each, Mapping):
+            yield from each
+            waiting += each.values()
+        elif isinstance(each, list | tuple):
+            waiting += (item for item in each if isinstance(item, Mapping | list | tuple))
 
 
 def _finite(value: Any) -> bool:

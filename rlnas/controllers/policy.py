@@ -11,7 +11,7 @@ from rlnas.controllers.network import PolicyNetwork
 from rlnas.controllers.presets import Settings
 from rlnas.controllers.reader import Reader
 from rlnas.controllers.reading import Floats
-from rlnas.controllers.sampling import draw, masked_softmax
+from rlnas.controllers.sampling import draw, softmax_at
 from rlnas.controllers.vocabulary import Batch, Vocabulary
 from rlnas.spaces import Space
 
@@ -50,7 +50,9 @@ class Policy:
             mask: int8[A], 1 for allowed.
             temperature: The logits are divided by it.
         """
-        return masked_softmax(self._reader.scores(prefix, mask) / temperature, mask)
+        (allowed,) = mask.nonzero()
+        logits = self._reader.scores_of(prefix, allowed)
+        return softmax_at(logits / temperature, allowed, len(mask))
 
     def sample(self, rng: np.random.Generator, temperature: float = 1.0) -> tuple[int, ...]:
         """Return a whole architecture drawn from the policy."""

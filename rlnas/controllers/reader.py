@@ -47,6 +47,18 @@ class Reader:
             scores[: entries.stop - entries.start] = self._output(prefix)[entries]
         return scores
 
+    def scores_of(self, prefix: tuple[int, ...], tokens: npt.NDArray[np.intp]) -> Floats:
+        """Return the output for some choices behind a prefix, float64[K].
+
+        Args:
+            prefix: The tokens so far.
+            tokens: K choices of what comes next; none where it is finished.
+        """
+        if not tokens.size:
+            return np.zeros(0)
+        scores: Floats = self._output(prefix)[tokens + self._vocabulary.entries(prefix).start]
+        return scores
+
     def _output(self, prefix: tuple[int, ...]) -> Floats:
         """Return float64[V], what comes behind a prefix."""
         weights = self._weights

@@ -18,12 +18,22 @@ def masked_softmax(logits: npt.NDArray[np.floating], mask: npt.NDArray[np.int8])
     Returns:
         float64[A] that sums to 1, or all zeros if nothing is allowed.
     """
-    probabilities = np.zeros(len(mask), dtype=np.float64)
     (allowed,) = mask.nonzero()
-    if allowed.size:
-        kept = logits[allowed].astype(np.float64)
-        weights = np.exp(kept - kept.max())
-        probabilities[allowed] = weights / weights.sum()
+    return softmax_at(logits[allowed].astype(np.float64), allowed, len(mask))
+
+
+def softmax_at(logits: Floats, places: npt.NDArray[np.intp], width: int) -> Floats:
+    """Return the softmax of some logits at their places, exactly 0 elsewhere.
+
+    Args:
+        logits: float64[K].
+        places: Where each stands, 0 <= place < width.
+        width: Length of what is returned.
+    """
+    probabilities = np.zeros(width)
+    if places.size:
+        weights = np.exp(logits - logits.max())
+        probabilities[places] = weights / weights.sum()
     return probabilities
 
 

@@ -221,8 +221,7 @@ class Screen:
         predictions, rewards = zip(*self._watched, strict=True)
         if len(set(predictions)) > 1 and len(set(rewards)) > 1:
             # As `scipy.stats.spearmanr`, without the p-value that takes most of its time.
-            ranks = rankdata(self._watched, axis=0)
-            self.correlation = float(np.corrcoef(ranks, rowvar=False)[0, 1])
+            self.correlation = float(np.corrcoef(rankdata(predictions), rankdata(rewards))[0, 1])
         if self.correlation < _OFF:
             self.on = False
         elif self.correlation > _ON:

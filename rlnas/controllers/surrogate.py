@@ -150,7 +150,6 @@ class GaussianProcess:
         self._known: Features | None = None
         self._kernel: Kernel | None = None
         self._weighed = 0  # trials that were known when the kernels were weighed
-        self._apart = np.zeros((0, 0)), np.zeros((0, 0))  # distances, float64[N, N] each
         self._likeness: Floats = np.zeros((0, 0))  # float64[N, N]
         self._variance = 0.0
         self._factor: Singles = np.zeros((0, 0), dtype=np.float32)
@@ -159,25 +158,24 @@ class GaussianProcess:
     def fit(self, known: Features, targets: Floats, trials: int) -> None:
         """Learn anew; arguments as in `Surrogate.fit`."""
         with _BLAS.limit(**_ONE_THREAD):
-            self._measure(known)
             if self._kernel is None or trials >= _WEIGHED_AGAIN * self._weighed:
-                self._kernel, self._weighed = _mean_kernel(*self._apart, targets), trials
-                self._likeness = self._kernel.likeness(*self._apart)
+                apart = _apart(known, known)
+                self._kernel, self._weighed = _mean_kernel(*apart, targets), trials
+                self._likeness, self._known = self._kernel.likeness(*apart), known
+            else:
+                self._measure(known, self._kernel)
             solved = _solved(self._likeness, self._kernel.noise, targets)
         self._variance = solved.variance
         # To predict many candidates is what takes the time; single precision is enough for it.
         self._factor = solved.factor.astype(np.float32)
         self._weights = solved.weights.astype(np.float32)
 
-    def _measure(self, known: Features) -> None:
-        """Work out the distances and likenesses of what is known; most are, from the last fit."""
+    def _measure(self, known: Features, kernel: Kernel) -> None:
+        """Work out how alike what is known is; most was worked out for the last fit."""
         old = self._known
         new = len(old) if old is not None and known.begins_with(old) else 0
-        rows = [each.astype(np.float64) for each in distances(known.since(new), known)]
-        self._apart = _grown(self._apart[0], rows[0]), _grown(self._apart[1], rows[1])
-        if self._kernel is not None:
-            self._likeness = _grown(self._likeness, self._kernel.likeness(*rows))
-        self._known = known
+        rows = kernel.likeness(*_apart(known.since(new), known))
+        self._likeness, self._known = _grown(self._likeness, rows), known
 
     def predict(self, candidates: Features) -> tuple[Floats, Floats]:
         """Return mean and standard deviation of each candidate's true value."""
@@ -207,6 +205,12 @@ class GaussianProcess:
             weights = np.array(state["weights"], dtype=np.float64)
             self._kernel = Kernel(weights, float(state["noise"]))
             self._weighed = int(state["weighed"])
+
+
+def _apart(first: Features, second: Features) -> tuple[Floats, Floats]:
+    """Return the distances as `distances` does, in the precision in which systems are solved."""
+    decided, contained = distances(first, second)
+    return decided.astype(np.float64), contained.astype(np.float64)
 
 
 def _grown(square: Floats, rows: Floats) -> Floats:
@@ -250,8 +254,9 @@ def _mean_kernel(decided: Floats, contained: Floats, targets: Floats) -> Kernel:
 def _likelihoods(likeness: Floats, targets: Floats, start: int, highest: float) -> dict[int, float]:
     """Return the log likelihood by the place of the noise, without those that are hopeless.
 
-    It has one maximum over the noise (so it was with all kernels on both tables, save for a few
-    with ten targets), so that behind a hopeless noise on the way down there is no better one.
+    Nearly always it has one maximum over the noise (so it was with all kernels on both tables, save
+    for a few with ten targets), so that behind a hopeless noise on the way down there is no better
+    one. Where there is one, the mean loses a kernel; it stays a mean of good ones.
 
     Args:
         likeness: float64[N, N], without noise.

@@ -26,8 +26,8 @@ def pack(state: dict[str, Any]) -> bytes:
         text = json.dumps(state, default=partial(_plain, arrays=arrays))
     except (TypeError, ValueError, RecursionError) as error:
         raise ControllerError(
-            f"state() of the controller cannot be saved: {first_line(error)}; expected dicts, "
-            "lists, numbers, text, None and NumPy arrays of them; mend the class"
+            f"state() of the controller cannot be saved: {first_line(error)}; expected dicts with "
+            "text keys, lists, numbers, text, None and NumPy arrays of them; mend the class"
         ) from error
     buffer = io.BytesIO()
     np.savez(buffer, *arrays, json=np.frombuffer(text.encode(), dtype=np.uint8))
@@ -42,8 +42,8 @@ def unpack(blob: bytes) -> dict[str, Any]:
     """
     try:
         with np.load(io.BytesIO(blob), allow_pickle=False) as stored:
-            tree = json.loads(stored["json"].tobytes().decode())
-            state = _with_arrays(tree, stored)
+            text = stored["json"].tobytes().decode()
+            state = json.loads(text, object_hook=partial(_whole, stored=stored))
     except Exception as error:
         raise RunError(
             "the stored state of the run is damaged, it cannot be read; restore the journal from "
@@ -66,11 +66,6 @@ def _plain(value: Any, arrays: list[np.ndarray[Any, Any]]) -> Any:
     raise TypeError(f"{type(value).__name__} is not a plain value")
 
 
-def _with_arrays(value: Any, stored: Any) -> Any:
-    if isinstance(value, dict):
-        if set(value) == {_ARRAY}:
-            return stored[f"arr_{value[_ARRAY]}"]
-        return {name: _with_arrays(item, stored) for name, item in value.items()}
-    if isinstance(value, list):
-        return [_with_arrays(item, stored) for item in value]
-    return value
+def _whole(record: dict[str, Any], stored: Any) -> Any:
+    """Return the array that stands behind a record, or the record."""
+    return stored[f"arr_{record[_ARRAY]}"] if set(record) == {_ARRAY} else record
