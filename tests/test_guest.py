@@ -203,13 +203,12 @@ def test_state_that_cannot_be_saved_is_one_sentence(value):
         pack({"controller": {"kept": [value]}})
 
 
-@pytest.mark.parametrize("key", ["3", "(1, 2)", "None"])
-def test_key_that_would_come_back_as_a_text_is_one_sentence(module, tmp_path, key):
-    name = module("keyed")
-    path = tmp_path / "keyed.py"
-    path.write_text(
-        path.read_text().replace('return {"rng"', f'return {{"a": [{{{key}: 1}}], "rng"')
-    )
+@pytest.mark.parametrize(("file", "key"), [("one", "3"), ("two", "(1, 2)"), ("three", "None")])
+def test_key_that_would_come_back_as_a_text_is_one_sentence(module, tmp_path, file, key):
+    name = module(f"keyed_{file}")
+    path = tmp_path / f"keyed_{file}.py"
+    odd = f'return {{"a": [{{{key}: 1}}], "rng"'
+    path.write_text(path.read_text().replace('return {"rng"', odd))
     sentence = rf"the keys of dicts in state\(\) must be texts, got {re.escape(key)}; take str"
     with pytest.raises(ControllerError, match=sentence):
         make_guest(name, SPACE, 0).state()
