@@ -1,12 +1,14 @@
 """Children per minute of the engine, a plain Keras loop, KerasTuner and Optuna, on the same work.
 
-Each trains the same architectures, drawn uniformly from the default space, with the same epochs,
-batch size, optimizer and data, in a process of its own, one after the other. The time is that of
-all children, without the imports of that process; the start of our workers, who import Keras
-anew, counts. Competitors use all cores, as they do by default.
+Each trains the same architectures, drawn uniformly from the default space (or with ``--small`` from
+one of small networks), with the same epochs, batch size, optimizer and data, in a process of its
+own, one after the other. The time is that of all children, without the imports of that process;
+the start of our workers, who import Keras anew, counts. Competitors use all cores, as they do by
+default.
 
     pip install keras-tuner optuna
-    python benchmarks/throughput.py                        digits, about 15 minutes on 2 cores
+    python benchmarks/throughput.py                        digits, 8 minutes on 2 cores
+    python benchmarks/throughput.py --small                small children, 6 minutes
     python benchmarks/throughput.py --dataset fashion_mnist --samples 10000 --epochs 2
 """
 
@@ -26,6 +28,18 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 ENGINES = ("one worker", "two workers", "fit loop", "keras-tuner", "optuna")
 SEED = 0
+SMALL = {
+    "max_layers": 5,
+    "choices": {
+        "conv.filters": [8, 16, 32],
+        "sepconv.filters": [8, 16, 32],
+        "dense.units": [32, 64],
+    },
+}
+"""The options of a space of children as small as digits needs."""
+
+SMALL_ONES = "RLNAS_SMALL_CHILDREN"
+"""Variable that says that children are to be small; the processes of the engines see it."""
 
 
 def architectures(data: Any, count: int) -> list[Any]:
@@ -33,7 +47,9 @@ def architectures(data: Any, count: int) -> list[Any]:
     from rlnas.controllers import uniform
     from rlnas.spaces import ImageSpace
 
-    space, rng = ImageSpace(data.input_shape, data.classes), np.random.default_rng(SEED)
+    options: dict[str, Any] = SMALL if os.environ.get(SMALL_ONES) else {}
+    space = ImageSpace(data.input_shape, data.classes, **options)
+    rng = np.random.default_rng(SEED)
     found: dict[str, Any] = {}
     while len(found) < count:
         architecture = space.architecture(uniform(space, rng))
@@ -214,6 +230,9 @@ def main() -> None:
     parser.add_argument("--samples", type=int, help="training examples. Default: all")
     parser.add_argument("--children", type=int, default=40)
     parser.add_argument("--epochs", type=int, default=5)
+    parser.add_argument(
+        "--small", action="store_true", help="children of at most 5 layers and 32 filters"
+    )
     parser.add_argument("--engines", default=",".join(ENGINES), help="some of them, by commas")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     parser.add_argument("--engine", help=argparse.SUPPRESS)
@@ -221,6 +240,8 @@ def main() -> None:
     if chosen.engine:
         child(chosen.engine, chosen.dataset, chosen.samples, chosen.children, chosen.epochs)
         return
+    if chosen.small:
+        os.environ[SMALL_ONES] = "1"
     words = ["--dataset", chosen.dataset, "--children", str(chosen.children)]
     words += ["--epochs", str(chosen.epochs)]
     words += ["--samples", str(chosen.samples)] if chosen.samples else []
