@@ -85,8 +85,12 @@ def test_everything_that_is_imported_is_a_dependency(settings, trees):
     imported |= {n.module for n in nodes if isinstance(n, ast.ImportFrom) and not n.level}
     tops = {name.partition(".")[0] for name in imported} - sys.stdlib_module_names
     foreign = {plain(DISTRIBUTIONS.get(top, top)) for top in tops - {"rlnas", "envs"}}
-    assert foreign - {"pydantic-core"} <= required
+    optional = {"jax", "ray"}
+    assert optional <= settings["extras_require"].keys()
+    assert foreign - {"pydantic-core"} - optional <= required
     assert required <= foreign
+    at_once = [node for tree in trees for node in tree.body if isinstance(node, ast.Import)]
+    assert not optional & {alias.name.partition(".")[0] for n in at_once for alias in n.names}
 
 
 def test_tools_and_python_agree_on_the_oldest_python(root, settings):
