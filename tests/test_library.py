@@ -520,7 +520,7 @@ def test_resume_with_something_else_is_refused(interrupted, options, sentence):
 def test_resume_says_what_is_not_as_it_was(interrupted, monkeypatch):
     heard = Heard()
     # TensorFlow has run in this process and would keep its threads.
-    monkeypatch.setattr("rlnas.search.run.prepare", lambda threads: threads)
+    monkeypatch.setattr("rlnas.search.run.prepare", lambda threads, **_: threads)
     other = again(interrupted[0], progress=heard, threads=7, evaluator=Script({0: ctrl_c}))
     with pytest.raises(InterruptedRunError):
         other.resume("stopped")

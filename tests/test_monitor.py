@@ -67,7 +67,11 @@ def make_records(count: int, pictures=()) -> list[TrialRecord]:
         reward = None if number % 7 == 0 else float(generator.random())
         is_best = reward is not None and (best is None or reward > best)
         best = reward if is_best else best
-        metrics = None if reward is None else Metrics((0.1, reward), seconds=2.0, peak_memory=500.0)
+        metrics = (
+            None
+            if reward is None
+            else Metrics((0.1, reward), seconds=2.0, peak_memory=500.0, latency=0.5)
+        )
         records.append(
             TrialRecord(
                 number=number,
@@ -220,7 +224,9 @@ def test_scalars_are_those_of_the_record(written, read):
             "search/repeat_rate": 2 / 32,
             "search/invalid_rate": 4 / 30,
             "child/val_accuracy": record.reward,
+            "child/epochs": 2.0,
             "child/seconds": 2.0,
+            "child/latency": 0.5,
             "child/peak_memory": 500.0,
             "child/params": 0.0,
             "child/flops": 0.0,

@@ -14,6 +14,7 @@ _TITLES = {
     "space": "Space of architectures",
     "controller": "Controller",
     "recipe": "How a child is trained",
+    "fidelity": "Which children are trained for all epochs",
     "objective": "Reward",
     "budget": "Budget",
     "engine": "Workers",
