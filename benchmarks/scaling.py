@@ -226,9 +226,10 @@ def main() -> None:
     for part, figures in found.items():
         print(f"\n| {part} | |\n|---|---|")
         for name, figure in figures.items():
-            told = f"{figure:.4g}"
             if isinstance(figure, dict):
                 told = f"{figure['mean']:.4f} ({figure['error']:.4f})"
+            else:
+                told = f"{figure:.4g}"
             print(f"| {name} | {told} |")
 
 
