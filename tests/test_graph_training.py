@@ -1,15 +1,12 @@
 """The graph trainer computes what `keras.Model.fit` computes."""
 
-import dataclasses
-
+import alike
 import numpy as np
 import pytest
 
 from rlnas.children import graph_training
 from rlnas.children.backend import keras
-from rlnas.children.data import sealed
 from rlnas.children.datasets import load_data
-from rlnas.children.decoder import decode
 from rlnas.children.graph_training import GraphTrainer
 from rlnas.children.recipes import make_optimizer
 from rlnas.children.training import FitTrainer
@@ -34,37 +31,21 @@ SEED = 4
 
 
 def built():
-    keras.utils.set_random_seed(9)
-    return decode(CHILD, scale=DATA.scale, batch_norm_momentum=0.9)
+    return alike.built(CHILD, DATA)
 
 
 def in_the_same_order(data, epoch):
     """Return the data as the graph sees it in an epoch."""
     count = len(data.x_train)
     order = tf.random.experimental.stateless_shuffle(tf.range(count), seed=[SEED, epoch]).numpy()
-    x_train, y_train = data.x_train[order], data.y_train[order]
-    return sealed(dataclasses.replace(data, x_train=x_train, y_train=y_train))
-
-
-class FitInOrder(keras.Model):
-    """A model whose `fit` takes the examples as they come."""
-
-    def fit(self, *arguments, **options):
-        return super().fit(*arguments, **options, shuffle=False)
+    return alike.reordered(data, order)
 
 
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)
 def test_one_epoch_equals_fit_from_the_same_weights_and_batches(optimizer):
     recipe = RecipeConfig(epochs=1, batch_size=32, optimizer=optimizer)  # the last batch has 22
-    graph, plain = built(), built()
-    mine = GraphTrainer(DATA).train(graph, recipe, SEED)
-    fitted = FitInOrder(plain.inputs, plain.outputs)
-    theirs = FitTrainer(in_the_same_order(DATA, 0)).train(fitted, recipe, SEED)
-    np.testing.assert_allclose(mine.loss, theirs.loss, rtol=1e-4)
-    np.testing.assert_allclose(mine.val_loss, theirs.val_loss, rtol=1e-4)
-    assert mine.val_accuracy == pytest.approx(theirs.val_accuracy, abs=1e-6)
-    for ours, other in zip(graph.get_weights(), fitted.get_weights(), strict=True):
-        np.testing.assert_allclose(ours, other, rtol=1e-3, atol=1e-5)
+    ordered = in_the_same_order(DATA, 0)
+    alike.assert_trains_as_fit(GraphTrainer, CHILD, DATA, ordered, recipe, SEED)
 
 
 def test_each_epoch_has_its_own_order_and_each_seed_too():

@@ -8,6 +8,7 @@ import time
 from collections import Counter
 
 import pytest
+from test_process_executor import finished
 from test_training import FEW, RECIPE, SMALL
 
 import rlnas
@@ -41,15 +42,7 @@ def outcomes(executor, folder=None, seeds=range(3)):
     for seed in seeds:
         place = None if folder is None else folder / str(seed)
         executor.submit(Job(seed, str(seed), SMALL, RECIPE, seed, place))
-    found = {}
-    try:
-        while results := executor.completed():
-            for result in results:
-                assert result.job.id not in found
-                found[result.job.id] = result.outcome
-    finally:
-        executor.close()
-    return found
+    return finished(executor)
 
 
 def test_rewards_are_those_of_the_process_executor(cluster, tmp_path):

@@ -15,7 +15,7 @@ from rlnas.children.backend import keras
 from rlnas.children.data import Data, examples_at_once
 from rlnas.children.fused_norm import with_fused_norms
 from rlnas.children.graph_weights import graph_weights
-from rlnas.children.history import History
+from rlnas.children.history import History, goes_on
 from rlnas.children.measures import cross_entropy, right
 from rlnas.children.recipes import make_optimizer, steps_per_epoch
 from rlnas.config import RecipeConfig
@@ -72,8 +72,7 @@ class GraphTrainer:
                         break
                 val_nats, hits = (float(each) / len(y_val) for each in look(x_val, y_val))
                 measured.append((float(nats) / count, val_nats, hits))
-                floor = floors[epoch] if epoch < len(floors) else -np.inf
-                if not np.isfinite(float(nats)) or max(row[2] for row in measured) < floor:
+                if not goes_on(measured, floors):
                     break
         return History.of_epochs(measured)
 

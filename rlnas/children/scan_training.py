@@ -13,7 +13,7 @@ import numpy as np
 
 from rlnas.children.backend import keras
 from rlnas.children.data import Data, examples_at_once
-from rlnas.children.history import History
+from rlnas.children.history import History, goes_on
 from rlnas.children.measures import cross_entropy, right
 from rlnas.children.recipes import make_optimizer, steps_per_epoch
 from rlnas.config import RecipeConfig
@@ -51,10 +51,8 @@ class ScanTrainer:
         run, measured = _epoch(model, optimizer, recipe, self._data), []
         for epoch in range(recipe.epochs):
             state, figures = run(state, *self._arrays, seed, epoch)
-            measured.append(np.asarray(figures))
-            floor = floors[epoch] if epoch < len(floors) else -np.inf
-            best = max(row[2] for row in measured)
-            if not np.isfinite(measured[-1][0]) or best < floor:
+            measured.append(np.asarray(figures).tolist())
+            if not goes_on(measured, floors):
                 break
         for variable, value in zip(variables, chain(*state), strict=True):
             variable.assign(value)

@@ -9,7 +9,7 @@ import numpy as np
 
 from rlnas.children.backend import keras
 from rlnas.children.data import Array, Data, examples_at_once
-from rlnas.children.history import History
+from rlnas.children.history import History, is_behind
 from rlnas.children.recipes import make_optimizer
 from rlnas.config import RecipeConfig
 
@@ -93,16 +93,15 @@ def _stop(model: keras.Model, floors: Sequence[float]) -> keras.callbacks.Callba
 
     Keras's own `TerminateOnNaN` prints to standard output, where others write JSON.
     """
-    best = -math.inf
+    accuracies: list[float] = []
 
     def check(batch: int, logs: dict[str, float]) -> None:
         if not math.isfinite(logs["loss"]):
             model.stop_training = True
 
     def compare(epoch: int, logs: dict[str, float]) -> None:
-        nonlocal best
-        best = max(best, logs["val_accuracy"])
-        if epoch < len(floors) and best < floors[epoch]:
+        accuracies.append(logs["val_accuracy"])
+        if is_behind(accuracies, floors):
             model.stop_training = True
 
     return keras.callbacks.LambdaCallback(on_train_batch_end=check, on_epoch_end=compare)

@@ -1,5 +1,7 @@
 """The config tree, its flags and YAML, and the names a user can choose from."""
 
+from rlnas.config.controller import ControllerConfig
+from rlnas.config.engine import IN_FLIGHT, EngineConfig
 from rlnas.config.flags import Flag, config_flags
 from rlnas.config.names import (
     CONTROLLERS,
@@ -14,11 +16,8 @@ from rlnas.config.names import (
 )
 from rlnas.config.reading import default_root, dump_config, make_config, read_config, with_flags
 from rlnas.config.schema import (
-    IN_FLIGHT,
     BudgetConfig,
-    ControllerConfig,
     DataConfig,
-    EngineConfig,
     FidelityConfig,
     FinalConfig,
     ObjectiveConfig,

@@ -22,6 +22,15 @@ _UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 _NUMBER = r"[0-9]+(?:\.[0-9]+)?"
 
 
+REFUSED = "refused"
+"""The kind of an error whose sentence is whole: it needs no "expected ..., got ..."."""
+
+
+def refusal(sentence: str) -> PydanticCustomError:
+    """Return what a check raises to refuse a value with a sentence of its own."""
+    return PydanticCustomError(REFUSED, "{sentence}", {"sentence": sentence})
+
+
 def _not_bool(expected: str) -> BeforeValidator:
     """Return a check that refuses true and false, which Python takes for 1 and 0."""
 
@@ -63,10 +72,7 @@ def known(what: str, names: tuple[str, ...]) -> AfterValidator:
 
     def check(value: str) -> str:
         if value not in names:
-            # Not a ValueError: the sentence is whole and needs no "expected ..., got ...".
-            raise PydanticCustomError(
-                "unknown_name", "{sentence}", {"sentence": unknown_name(what, value, names)}
-            )
+            raise refusal(unknown_name(what, value, names))
         return value
 
     return AfterValidator(check)
@@ -80,11 +86,7 @@ def controller_name(name: str) -> str:
     """
     if name not in CONTROLLERS and not re.fullmatch(r"[^\W\d][\w.]*:[^\W\d]\w*", name):
         sentence = unknown_name("controller", name, CONTROLLERS)
-        raise PydanticCustomError(
-            "unknown_name",
-            "{sentence}",
-            {"sentence": f"{sentence}; a controller of your own is written module:Class"},
-        )
+        raise refusal(f"{sentence}; a controller of your own is written module:Class")
     return name
 
 
@@ -95,8 +97,7 @@ def executor_name(name: str | None) -> str | None:
         PydanticCustomError: It is unknown.
     """
     if name is not None and name not in EXECUTORS:
-        sentence = unknown_name("executor", name, EXECUTORS)
-        raise PydanticCustomError("unknown_name", "{sentence}", {"sentence": sentence})
+        raise refusal(unknown_name("executor", name, EXECUTORS))
     return name
 
 

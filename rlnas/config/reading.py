@@ -10,6 +10,7 @@ import yaml
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
+from rlnas.config.fields import REFUSED
 from rlnas.config.flags import config_flags
 from rlnas.config.schema import SearchConfig
 from rlnas.errors import ConfigError, unknown_name
@@ -153,7 +154,7 @@ def _sentence(detail: ErrorDetails) -> str:
         return unknown_name(f"field in {where}", path[-1], siblings)
     known = flags.get(path)
     name = ".".join(path) + (f" ({known.flag})" if known and known.flag else "")
-    if kind in ("unknown_name", "foreign_setting", "unfit_settings"):
+    if kind == REFUSED:
         return f"{name}: {detail['msg']}" if name else detail["msg"]
     return f"{name}: expected {_expected(detail)}, got {got}"
 

@@ -5,60 +5,33 @@ default: a paper, a measurement in ``benchmarks/`` or the word "chosen". A field
 flag is its name with dashes unless ``flag=`` gives another.
 """
 
-import os
 import re
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, BeforeValidator, field_validator, model_validator
-from pydantic_core import PydanticCustomError
+from pydantic import AfterValidator, field_validator, model_validator
 
+from rlnas.config.controller import ControllerConfig
+from rlnas.config.engine import EngineConfig
 from rlnas.config.fields import (
     Count,
-    Megabytes,
     Number,
     Record,
     Seconds,
     Whole,
-    controller_name,
-    executor_name,
     known,
     option,
-    or_auto,
+    refusal,
 )
 from rlnas.config.names import (
     CONTROLS,
     DATASETS,
     FIDELITIES,
     OPTIMIZERS,
-    PRESETS,
     SCHEDULES,
     SPACES,
-    SURROGATES,
 )
 
 _TRIALS = 60
-
-
-IN_FLIGHT = 8
-"""Proposals under way in a deterministic run: enough for most machines (chosen)."""
-
-POPULATION, TOURNAMENT = 20, 5
-"""Members of evolution and genetic, and how many of them compete to become a parent (chosen for
-budgets of some hundred trials; Real et al. 2019 took 100 and 25 for 20,000)."""
-
-_OWNERS = {
-    "surrogate": ("ppo",),
-    "preset": ("reinforce",),
-    "learning_rate": ("ppo", "reinforce", "dqn"),
-    "batch_size": ("ppo", "reinforce", "dqn"),
-    "entropy": ("ppo", "reinforce"),
-    "baseline_decay": ("reinforce",),
-    "imitation": ("ppo",),
-    "warm_start": ("ppo",),
-    "population": ("evolution", "genetic"),
-    "tournament": ("evolution", "genetic"),
-}
-"""Whose a setting of the controller is."""
 
 
 def _plain_choices(choices: dict[str, list[Any]]) -> dict[str, list[Any]]:
@@ -127,103 +100,6 @@ class SpaceConfig(Record):
         '{"conv.filters": [8, 16]}; only in YAML. Default: none.',
         flag="",
     )
-
-
-class ControllerConfig(Record):
-    """Who proposes architectures, and how it learns."""
-
-    name: Annotated[str, AfterValidator(controller_name)] = option(
-        "ppo",
-        "Who proposes: ppo, an LSTM policy with a surrogate; reinforce, the LSTM of Zoph & Le "
-        "2016; dqn, Q-learning after MetaQNN; evolution (Real et al. 2019), genetic, local, "
-        "random; or a class of your own as module:Class. Default: ppo, which needs the fewest "
-        "trials (benchmarks/tables.py).",
-        flag="--controller",
-    )
-    surrogate: Annotated[str, known("surrogate", SURROGATES)] = option(
-        "gp",
-        "What screens the proposals of ppo: gp (a Gaussian process), forest (a random forest) or "
-        "none (see benchmarks/tables.py).",
-        flag="--surrogate",
-    )
-    preset: Annotated[str, known("preset", PRESETS)] = option(
-        "default",
-        "Settings of reinforce: zoph (those of Zoph & Le 2016, who also cubed the accuracy: add "
-        "--reward-exponent 3), enas (Pham et al. 2018), nats (Dong et al. 2021) or default "
-        "(learns within 100 trials, see benchmarks/learning.py).",
-    )
-    learning_rate: Number | None = option(
-        None,
-        "Learning rate of the Adam of ppo, reinforce or dqn. Default: the controller's.",
-        flag="--controller-learning-rate",
-        gt=0,
-    )
-    batch_size: Count | None = option(
-        None,
-        "Trials per update of ppo, reinforce or dqn. Default: the controller's.",
-        flag="--controller-batch-size",
-    )
-    entropy: Number | None = option(
-        None,
-        "Weight of the entropy bonus of ppo (at the start) or reinforce. Default: the "
-        "controller's.",
-        flag="--entropy",
-        ge=0,
-    )
-    baseline_decay: Number | None = option(
-        None,
-        "Decay of the moving average that is the baseline of reinforce. Default: the preset's.",
-        ge=0,
-        lt=1,
-    )
-    imitation: Number | None = option(
-        None,
-        "Weight with which ppo imitates the 10 best so far (Abolafia et al. 2018), at most 0.5. "
-        "Default: 0 (chosen).",
-        ge=0,
-        le=0.5,
-    )
-    warm_start: str | None = option(
-        None,
-        "What the policy of ppo learns before the first trial: the name or the folder of an "
-        "earlier run, or flops, that larger networks are better. Default: nothing.",
-    )
-    population: Count | None = option(
-        None,
-        f"Members of the population of evolution or genetic. Default: {POPULATION} (chosen).",
-        ge=2,
-    )
-    tournament: Count | None = option(
-        None,
-        "Members of which the best becomes a parent in evolution or genetic. "
-        f"Default: {TOURNAMENT} (chosen).",
-    )
-
-    @model_validator(mode="after")
-    def _settings_of_its_own(self) -> "ControllerConfig":
-        for field, owners in _OWNERS.items():
-            value = getattr(self, field)
-            if self.name not in owners and value != type(self).model_fields[field].default:
-                raise PydanticCustomError(
-                    "foreign_setting",
-                    "{sentence}",
-                    {
-                        "sentence": f"{field} {value} is a setting of {' and '.join(owners)}, got "
-                        f"it for the controller {self.name}; leave it out or choose one of those"
-                    },
-                )
-        return self
-
-    @model_validator(mode="after")
-    def _tournament_within_population(self) -> "ControllerConfig":
-        members, drawn = self.population or POPULATION, self.tournament or TOURNAMENT
-        if drawn > members and self.tournament is not None:
-            sentence = (
-                f"a tournament of {drawn} is larger than the population of {members}, expected at "
-                "most as many; lower --tournament or raise --population"
-            )
-            raise PydanticCustomError("unfit_settings", "{sentence}", {"sentence": sentence})
-        return self
 
 
 class RecipeConfig(Record):
@@ -298,116 +174,6 @@ class BudgetConfig(Record):
         return _TRIALS if self.trials is None and self.time_limit is None else self.trials
 
 
-class EngineConfig(Record):
-    """Where children are trained, and what they may take."""
-
-    executor: Annotated[str | None, AfterValidator(executor_name)] = option(
-        None,
-        "process trains children in worker processes, so that none can hurt the search; inline "
-        "trains them one after the other in the search's own process; ray trains them on a Ray "
-        'cluster (pip install "rlnas[ray]"). Default: process, or what the variable '
-        "RLNAS_EXECUTOR says.",
-    )
-    workers: Annotated[Count | None, BeforeValidator(or_auto)] = option(
-        None,
-        "Children that are trained at the same time, or auto: as many as cores and memory allow. "
-        "Default: auto.",
-    )
-    ray_address: str | None = option(
-        None,
-        "The Ray cluster: auto for the one this machine belongs to, or HOST:PORT; rlnas must be "
-        "installed on its nodes. Default: one of this machine's own.",
-    )
-    isolate: bool = option(
-        False, "Give each child a process of its own; it costs half a second each (chosen)."
-    )
-    child_time_limit: Seconds | None = option(
-        None,
-        "Wall-clock time of one child, for example 90s or 5m; then it is stopped and has failed. "
-        "Default: none.",
-        gt=0,
-    )
-    child_memory: Megabytes | None = option(
-        None,
-        "Memory that one child may take, for example 800MB or 2GB; then it is stopped and has "
-        "failed. Default: none.",
-        gt=0,
-    )
-    mixed_precision: bool = option(
-        False,
-        "Children compute in bfloat16 and keep their weights in float32: faster on GPUs from "
-        "2020 on and on CPUs with AMX, where children are large. What is exported computes in "
-        "float32 (chosen).",
-    )
-    jit_compile: bool = option(
-        False,
-        "Compile each child's step with XLA: it takes seconds, and pays where trainings are long. "
-        "JAX always does (chosen).",
-    )
-    latency: bool = option(
-        False,
-        "Measure how long each trained child takes for one example, beside whatever else runs "
-        "(chosen).",
-    )
-    deterministic: bool = option(
-        False,
-        "The same seed gives the same run with any number of workers: each child has one thread, "
-        "and results are learned from in the order of the proposals. A worker may have to wait "
-        "(chosen).",
-    )
-    in_flight: Count | None = option(
-        None,
-        "Architectures that are proposed before the first of them is learned from. Default: as "
-        f"many as there are workers, {IN_FLIGHT} where the run is deterministic (chosen).",
-    )
-
-    @property
-    def chosen(self) -> str:
-        """The executor that was named, or the default one.
-
-        Raises:
-            PydanticCustomError: The variable names none.
-        """
-        return self.executor or str(executor_name(os.environ.get("RLNAS_EXECUTOR", "process")))
-
-    @model_validator(mode="after")
-    def _exact_or_compiled(self) -> "EngineConfig":
-        if self.deterministic and self.jit_compile:
-            sentence = (
-                "XLA has no operations that give the same bits each time, got --jit-compile with "
-                "--deterministic; leave one of them out"
-            )
-            raise PydanticCustomError("unfit_settings", "{sentence}", {"sentence": sentence})
-        return self
-
-    @model_validator(mode="after")
-    def _ray_alone(self) -> "EngineConfig":
-        if self.ray_address is not None and self.chosen != "ray":
-            sentence = (
-                f"a cluster is for the executor ray, got --ray-address {self.ray_address} with the "
-                f"executor {self.chosen}; add --executor ray or leave it out"
-            )
-            raise PydanticCustomError("unfit_settings", "{sentence}", {"sentence": sentence})
-        return self
-
-    @model_validator(mode="after")
-    def _limits_need_processes(self) -> "EngineConfig":
-        given = [
-            f"--{name.replace('_', '-')}"
-            for name in ("isolate", "child_time_limit", "child_memory")
-            if getattr(self, name)
-        ]
-        if (self.workers or 1) > 1:
-            given.append(f"--workers {self.workers}")
-        if self.chosen == "inline" and given:
-            sentence = (
-                f"the inline executor trains one child at a time in its own process, got "
-                f"{given[0]}; leave it out or take --executor process"
-            )
-            raise PydanticCustomError("unfit_settings", "{sentence}", {"sentence": sentence})
-        return self
-
-
 class FinalConfig(Record):
     """The retraining at the end."""
 
@@ -475,7 +241,7 @@ class SearchConfig(Record):
                 f"fidelity {self.fidelity.name} stops children before their last epoch, got "
                 "epochs 1; raise --epochs or leave --fidelity out"
             )
-            raise PydanticCustomError("unfit_settings", "{sentence}", {"sentence": sentence})
+            raise refusal(sentence)
         return self
 
     @model_validator(mode="after")
@@ -485,5 +251,5 @@ class SearchConfig(Record):
                 f"control {self.control} is the controller itself, expected another controller "
                 "to compare it with; leave --control out or choose another --controller"
             )
-            raise PydanticCustomError("unfit_settings", "{sentence}", {"sentence": sentence})
+            raise refusal(sentence)
         return self

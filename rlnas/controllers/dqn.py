@@ -178,7 +178,7 @@ class DQNController:
         policy = np.zeros(len(mask))
         if allowed.size:
             policy[allowed] = share / allowed.size
-            values = self._reader.scores(prefix, mask)[allowed]
+            values = self._reader.scores(prefix, allowed)
             policy[allowed[values.argmax()]] += 1.0 - share
         return policy
 

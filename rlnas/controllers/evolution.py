@@ -2,7 +2,7 @@
 
 from abc import abstractmethod
 
-from rlnas.config.schema import POPULATION, TOURNAMENT
+from rlnas.config.controller import POPULATION, TOURNAMENT
 from rlnas.controllers.base import State
 from rlnas.controllers.variation import Tokens, cross, mutant, uniform
 from rlnas.controllers.whole import (

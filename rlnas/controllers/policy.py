@@ -51,7 +51,7 @@ class Policy:
             temperature: The logits are divided by it.
         """
         (allowed,) = mask.nonzero()
-        logits = self._reader.scores_of(prefix, allowed)
+        logits = self._reader.scores(prefix, allowed)
         return softmax_at(logits / temperature, allowed, len(mask))
 
     def sample(self, rng: np.random.Generator, temperature: float = 1.0) -> tuple[int, ...]:

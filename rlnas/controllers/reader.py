@@ -34,20 +34,7 @@ class Reader:
         """Read by these weights from now on."""
         self._weights, self._read = weights, {}
 
-    def scores(self, prefix: tuple[int, ...], mask: npt.NDArray[np.int8]) -> Floats:
-        """Return the output for each choice behind a prefix, float64[A].
-
-        Args:
-            prefix: The tokens so far.
-            mask: int8[A]; where it allows nothing, and behind the last choice, is 0.
-        """
-        scores = np.zeros(len(mask))
-        if mask.any():
-            entries = self._vocabulary.entries(prefix)
-            scores[: entries.stop - entries.start] = self._output(prefix)[entries]
-        return scores
-
-    def scores_of(self, prefix: tuple[int, ...], tokens: npt.NDArray[np.intp]) -> Floats:
+    def scores(self, prefix: tuple[int, ...], tokens: npt.NDArray[np.intp]) -> Floats:
         """Return the output for some choices behind a prefix, float64[K].
 
         Args:

@@ -14,7 +14,7 @@ import numpy as np
 from rlnas.children.backend import keras
 from rlnas.children.data import Data
 from rlnas.children.decoder import decode
-from rlnas.children.history import History
+from rlnas.children.history import History, is_behind
 from rlnas.children.latency import latency
 from rlnas.children.recipes import batch_norm_momentum
 from rlnas.children.runtime import prepare
@@ -227,8 +227,7 @@ def _metrics(history: History, epochs: int, floors: tuple[float, ...], restarts:
             if not math.isfinite(value):
                 return Failure(f"the {name} became {value} in epoch {epoch}")
     reached = len(history.val_accuracy)
-    behind = 0 < reached <= len(floors) and max(history.val_accuracy) < floors[reached - 1]
-    if reached < epochs and not behind:
+    if reached < epochs and not is_behind(history.val_accuracy, floors):
         return Failure(f"the loss became NaN or infinite in epoch {len(history.loss)}")
     return Metrics(
         val_accuracy=history.val_accuracy,

@@ -76,9 +76,8 @@ class Setup:
         fidelity = self.config.fidelity
         if self.function is not None and fidelity != FidelityConfig():
             raise ConfigError(
-                f"fidelity {fidelity.name} with {fidelity.chance_restarts or 'no'} chance_restarts "
-                "rules trainings of rlnas, and an evaluator of your own trains by itself; leave "
-                "fidelity out"
+                "fidelity (--fidelity, --chance-restarts) rules trainings of rlnas, and an "
+                "evaluator of your own trains by itself; leave it out"
             )
 
     @property

@@ -1,0 +1,130 @@
+"""The section of the config that says where children are trained."""
+
+import os
+from typing import Annotated
+
+from pydantic import AfterValidator, BeforeValidator, model_validator
+
+from rlnas.config.fields import (
+    Count,
+    Megabytes,
+    Record,
+    Seconds,
+    executor_name,
+    option,
+    or_auto,
+    refusal,
+)
+
+IN_FLIGHT = 8
+"""Proposals under way in a deterministic run: enough for most machines (chosen)."""
+
+
+class EngineConfig(Record):
+    """Where children are trained, and what they may take."""
+
+    executor: Annotated[str | None, AfterValidator(executor_name)] = option(
+        None,
+        "process trains children in worker processes, so that none can hurt the search; inline "
+        "trains them one after the other in the search's own process; ray trains them on a Ray "
+        'cluster (pip install "rlnas[ray]"). Default: process, or what the variable '
+        "RLNAS_EXECUTOR says.",
+    )
+    workers: Annotated[Count | None, BeforeValidator(or_auto)] = option(
+        None,
+        "Children that are trained at the same time, or auto: as many as cores and memory allow. "
+        "Default: auto.",
+    )
+    ray_address: str | None = option(
+        None,
+        "The Ray cluster: auto for the one this machine belongs to, or HOST:PORT; rlnas must be "
+        "installed on its nodes. Default: one of this machine's own.",
+    )
+    isolate: bool = option(
+        False, "Give each child a process of its own; it costs half a second each (chosen)."
+    )
+    child_time_limit: Seconds | None = option(
+        None,
+        "Wall-clock time of one child, for example 90s or 5m; then it is stopped and has failed. "
+        "Default: none.",
+        gt=0,
+    )
+    child_memory: Megabytes | None = option(
+        None,
+        "Memory that one child may take, for example 800MB or 2GB; then it is stopped and has "
+        "failed. Default: none.",
+        gt=0,
+    )
+    mixed_precision: bool = option(
+        False,
+        "Children compute in bfloat16 and keep their weights in float32: faster on GPUs from "
+        "2020 on and on CPUs with AMX, where children are large. What is exported computes in "
+        "float32 (chosen).",
+    )
+    jit_compile: bool = option(
+        False,
+        "Compile each child's step with XLA: it takes seconds, and pays where trainings are long. "
+        "JAX always does (chosen).",
+    )
+    latency: bool = option(
+        False,
+        "Measure how long each trained child takes for one example, beside whatever else runs "
+        "(chosen).",
+    )
+    deterministic: bool = option(
+        False,
+        "The same seed gives the same run with any number of workers: each child has one thread, "
+        "and results are learned from in the order of the proposals. A worker may have to wait "
+        "(chosen).",
+    )
+    in_flight: Count | None = option(
+        None,
+        "Architectures that are proposed before the first of them is learned from. Default: as "
+        f"many as there are workers, {IN_FLIGHT} where the run is deterministic (chosen).",
+    )
+
+    @property
+    def chosen(self) -> str:
+        """The executor that was named, or the default one.
+
+        Raises:
+            PydanticCustomError: The variable names none.
+        """
+        return self.executor or str(executor_name(os.environ.get("RLNAS_EXECUTOR", "process")))
+
+    @model_validator(mode="after")
+    def _exact_or_compiled(self) -> "EngineConfig":
+        if self.deterministic and self.jit_compile:
+            sentence = (
+                "XLA has no operations that give the same bits each time, got --jit-compile with "
+                "--deterministic; leave one of them out"
+            )
+            raise refusal(sentence)
+        return self
+
+    @model_validator(mode="after")
+    def _ray_alone(self) -> "EngineConfig":
+        if self.ray_address is not None and self.chosen != "ray":
+            sentence = (
+                f"a cluster is for the executor ray, got --ray-address {self.ray_address} with the "
+                f"executor {self.chosen}; add --executor ray or leave it out"
+            )
+            raise refusal(sentence)
+        return self
+
+    @model_validator(mode="after")
+    def _limits_need_processes(self) -> "EngineConfig":
+        given = [
+            f"--{name.replace('_', '-')}"
+            for name in ("isolate", "child_time_limit", "child_memory")
+            if getattr(self, name)
+        ]
+        if (self.workers or 1) > 1:
+            given.append(f"--workers {self.workers}")
+        if self.chosen == "inline" and given:
+            sentence = (
+                f"the inline executor trains one child at a time in its own process, got "
+                f"{given[0]}; leave it out or take --executor process"
+            )
+            raise refusal(sentence)
+        return self
