@@ -3,8 +3,8 @@
 Fashion-MNIST, 5,000 images, 2 epochs, 80 trials in the space of image chains; the best of each
 run is retrained on 10,000 images for 4 epochs. Each seed is one `rlnas search --control random`
 with one child at a time, so that each result is learned from before the next proposal; two seeds
-run at the same time with one thread each. The same command goes on where it was stopped. Keras downloads
-the data unless ``KERAS_HOME`` already has it.
+run at the same time with one thread each. The same command goes on where it was stopped. Keras
+downloads the data unless ``KERAS_HOME`` already has it.
 
     python benchmarks/real_children.py --to FOLDER      10 seeds, hours on 2 cores
 """

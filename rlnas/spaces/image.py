@@ -253,9 +253,20 @@ class ImageSpace:
         return choices.index(value)
 
     def _compute_architecture(self, tokens: Sequence[int]) -> Architecture:
-        check_tokens(self, tokens)
+        if not self._legal(tokens):
+            check_tokens(self, tokens)  # says what is wrong
         return Architecture(
             tuple(tokens), self._state(tokens).layers, self.input_shape, self.classes
+        )
+
+    def _legal(self, tokens: Sequence[int]) -> bool:
+        """Tell whether tokens are surely legal and finished, by the masks behind each."""
+        return type(tokens) is bytes and (
+            all(
+                token < self._width and self._mask(tokens[:place])[token]
+                for place, token in enumerate(tokens)
+            )
+            and self._decision(tokens) is None
         )
 
     def _nothing(self) -> _State:
