@@ -7,6 +7,7 @@ import alike
 import numpy as np
 import pytest
 
+from rlnas.children import scan_training
 from rlnas.children.datasets import load_data
 from rlnas.children.scan_training import ScanTrainer
 from rlnas.children.training import make_trainer
@@ -73,3 +74,19 @@ def test_validation_in_pieces_is_validation_at_once(monkeypatch):
         measured.append(ScanTrainer(DATA).train(built(), recipe, SEED))
     np.testing.assert_allclose(measured[0].val_loss, measured[1].val_loss, rtol=1e-5)
     assert measured[0].val_accuracy == pytest.approx(measured[1].val_accuracy, abs=1e-6)
+
+
+@pytest.mark.parametrize("steps", [100, 3])
+def test_streamed_data_trains_the_same(monkeypatch, steps):
+    monkeypatch.setattr(scan_training, "_PART", steps * 32 * DATA.x_train[:1].nbytes)
+    recipe, trained = RecipeConfig(epochs=2, batch_size=32), []  # 5 steps an epoch, one shorter
+    for stream in (False, True):
+        model = built()
+        history = ScanTrainer(DATA, stream=stream).train(model, recipe, SEED)
+        trained.append((history, model.get_weights()))
+    (history, weights), (streamed, other_weights) = trained
+    np.testing.assert_allclose(history.loss, streamed.loss, rtol=1e-4)
+    np.testing.assert_allclose(history.val_loss, streamed.val_loss, rtol=1e-4)
+    assert history.val_accuracy == pytest.approx(streamed.val_accuracy, abs=1e-6)
+    for ours, other in zip(weights, other_weights, strict=True):
+        np.testing.assert_allclose(ours, other, rtol=1e-3, atol=1e-5)

@@ -309,3 +309,30 @@ def test_page_of_settings_is_up_to_date(root):
 def test_dumped_config_is_yaml_that_others_can_read():
     tree = yaml.safe_load(dump_config(make_config(CHANGED)))
     assert tree["budget"] == {"trials": 12, "time_limit": 5400.0}
+
+
+@pytest.mark.parametrize(
+    ("given", "gpus"),
+    [(0, "0"), ([0, 1], "0,1"), ("0, 1", "0,1"), ("all", "all"), ("none", "none"), (None, None)],
+)
+def test_gpus_are_numbers_or_a_word(given, gpus):
+    engine = {"executor": "process", "gpus": given}
+    assert make_config({"engine": engine}).engine.gpus == gpus
+
+
+@pytest.mark.parametrize("given", [True, -1, "first", "0,", [True], [], 1.5])
+def test_other_gpus_are_refused(given):
+    assert 'expected "all", "none" or numbers such as "0,1"' in refusal({"engine": {"gpus": given}})
+
+
+@pytest.mark.parametrize(
+    ("engine", "sentence"),
+    [
+        ({"executor": "ray", "gpus": 0}, "Ray chooses GPUs itself, got --gpus 0"),
+        ({"executor": "inline", "gpus": "all"}, "the inline executor .* got --gpus all"),
+        ({"executor": "inline", "children_per_gpu": 2}, "got --children-per-gpu"),
+        ({"gpus": "none", "children_per_gpu": 2}, "with --gpus none"),
+    ],
+)
+def test_gpus_that_fit_nothing_else_are_refused(engine, sentence):
+    assert re.search(sentence, refusal({"engine": {"executor": "process", **engine}}))

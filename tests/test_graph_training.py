@@ -1,10 +1,12 @@
 """The graph trainer computes what `keras.Model.fit` computes."""
 
+import dataclasses
+
 import alike
 import numpy as np
 import pytest
 
-from rlnas.children import graph_training
+from rlnas.children import feeds, graph_training
 from rlnas.children.backend import keras
 from rlnas.children.datasets import load_data
 from rlnas.children.graph_training import GraphTrainer
@@ -81,14 +83,41 @@ def test_small_child_leaves_the_optimisation_of_other_graphs_as_it_was():
     assert tf.config.optimizer.get_experimental_options()["min_graph_nodes"] == 4
 
 
-def test_steps_at_once_change_no_bit(monkeypatch):
+def assert_same_bits(first, second):
+    """Train a child with two trainers; compare figures and weights."""
     recipe, trained = RecipeConfig(epochs=2, batch_size=32), []  # 5 steps an epoch
-    for steps in (100, 2):
-        monkeypatch.setattr(graph_training, "_STEPS_AT_ONCE", steps)
+    for trainer in (first, second):
         model = built()
-        loss = GraphTrainer(DATA).train(model, recipe, SEED).loss
-        trained.append((loss, model.get_weights()))
-    (loss, weights), (other_loss, other_weights) = trained
-    assert loss == other_loss
+        trained.append((trainer().train(model, recipe, SEED), model.get_weights()))
+    (history, weights), (other_history, other_weights) = trained
+    assert history == other_history
     for ours, other in zip(weights, other_weights, strict=True):
         np.testing.assert_array_equal(ours, other)
+
+
+def test_steps_at_once_change_no_bit(monkeypatch):
+    def few_at_once():
+        monkeypatch.setattr(graph_training, "_STEPS_AT_ONCE", 2)
+        return GraphTrainer(DATA)
+
+    assert_same_bits(lambda: GraphTrainer(DATA), few_at_once)
+
+
+@pytest.mark.parametrize("at_once", [1000, 7])
+def test_streamed_data_changes_no_bit(monkeypatch, at_once):
+    for module in (graph_training, feeds):
+        monkeypatch.setattr(module, "examples_at_once", lambda _: at_once)
+    assert_same_bits(lambda: GraphTrainer(DATA), lambda: GraphTrainer(DATA, stream=True))
+
+
+def test_a_stream_reads_each_example_once_an_epoch(monkeypatch):
+    read = []
+
+    class Watched(np.ndarray):
+        def __getitem__(self, rows):
+            read.extend(np.atleast_1d(rows).tolist())
+            return np.asarray(self)[rows]
+
+    watched = dataclasses.replace(DATA, x_train=DATA.x_train.view(Watched))
+    GraphTrainer(watched, stream=True).train(built(), RecipeConfig(epochs=2, batch_size=32), SEED)
+    assert sorted(read) == sorted([*range(150), *range(150)])

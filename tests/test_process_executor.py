@@ -73,6 +73,15 @@ class Doing:
         print(text, flush=True)
         os.write(2, b"from a library\n")
 
+    def tell(self, name, others):
+        told = self.folder / "told"
+        told.mkdir(exist_ok=True)
+        (told / os.environ[name]).touch()
+        deadline = time.monotonic() + 60
+        while len(list(told.iterdir())) < int(others):
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+
     def full(self):
         raise StorageError("the disk is full")
 
@@ -297,3 +306,13 @@ executor.completed()
         search.kill()
         search.wait()
     assert ended([*workers, server], 2.0)
+
+
+def test_each_worker_has_its_own_variables(tmp_path):
+    """Workers are as many as jobs, and each waits for the other, so that both are at work."""
+    environments = ({"RLNAS_GPU": "a"}, {"RLNAS_GPU": "b"})
+    executor = made(
+        tmp_path, "tell RLNAS_GPU 2", "tell RLNAS_GPU 2", workers=2, environments=environments
+    )
+    assert all(isinstance(outcome, Metrics) for outcome in finished(executor).values())
+    assert sorted(path.name for path in (tmp_path / "told").iterdir()) == ["a", "b"]

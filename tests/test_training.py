@@ -285,3 +285,13 @@ def test_latency_is_measured_where_it_is_asked_for():
     assert 0.01 < metrics.latency < 1000
     assert TrainingEvaluator(FEW).evaluate(SMALL, RECIPE, 5).latency == 0.0
     assert "latency" not in metrics.lasting()
+
+
+def test_data_that_is_too_large_for_the_device_trains_the_same_child(trained):
+    metrics, _, _ = trained
+    settings = TrainingSettings(resident_megabytes=0.0)
+    evaluator = TrainingEvaluator(FEW, settings=settings)
+    model = evaluator.build(SMALL, RECIPE, 5)
+    streamed = evaluator.evaluate_model(model, RECIPE, 5, flops=7)
+    assert isinstance(streamed, Metrics)
+    assert streamed.lasting() == metrics.lasting()

@@ -53,6 +53,11 @@ class Data:
         return tuple(int(size) for size in self.x_train.shape[1:])
 
     @property
+    def megabytes(self) -> float:
+        """Size of what a training sees: the training part and the validation part."""
+        return (self.x_train.nbytes + self.x_val.nbytes) / 1e6
+
+    @property
     def classes(self) -> int:
         """Number of classes."""
         return len(self.class_names)

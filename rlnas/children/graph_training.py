@@ -13,6 +13,7 @@ import numpy as np
 
 from rlnas.children.backend import keras
 from rlnas.children.data import Data, examples_at_once
+from rlnas.children.feeds import Feed, ResidentFeed, StreamFeed
 from rlnas.children.fused_norm import with_fused_norms
 from rlnas.children.graph_weights import graph_weights
 from rlnas.children.history import History, goes_on
@@ -32,16 +33,17 @@ _LEAST_NODES, _NEVER = 4, 2**30
 
 
 class GraphTrainer:
-    """Trains children on data that fits into memory; the data goes to the device once.
+    """Trains children on data that goes to the device once, or in batches while it trains.
 
     Args:
         data: The data set; its test part is not touched.
         jit_compile: Compile the steps with XLA.
+        stream: Whether the data stays with the host, for it is too large for the device.
     """
 
-    def __init__(self, data: Data, *, jit_compile: bool = False) -> None:
+    def __init__(self, data: Data, *, jit_compile: bool = False, stream: bool = False) -> None:
         """See the class."""
-        self._data, self._jit_compile = data, jit_compile
+        self._data, self._jit_compile, self._streams = data, jit_compile, stream
 
     def train(
         self,
@@ -58,23 +60,29 @@ class GraphTrainer:
         count = len(self._data.x_train)
         steps = steps_per_epoch(recipe, count)
         small = 0 < flops * 3 * count * recipe.epochs < _WORTH_OPTIMISING
-        learn, look = _graphs(model, recipe, self._data, jit_compile=self._jit_compile)
-        x, y, x_val, y_val = self._tensors
+        feed = self._feed(recipe.batch_size)
+        learn, look = _graphs(model, recipe, self._data, feed, jit_compile=self._jit_compile)
         measured: list[tuple[float, float, float]] = []
         with _unoptimised() if small else nullcontext():
             for epoch in range(recipe.epochs):
                 order = tf.random.experimental.stateless_shuffle(tf.range(count), [seed, epoch])
-                nats = tf.constant(0.0)
+                source, nats = feed.training(order), tf.constant(0.0)
                 for first in range(0, steps, _STEPS_AT_ONCE):
                     until = min(first + _STEPS_AT_ONCE, steps)
-                    nats = learn(x, y, order, tf.constant(first), tf.constant(until), nats)
+                    nats = learn(source, tf.constant(first), tf.constant(until), nats)
                     if not np.isfinite(float(nats)):
                         break
-                val_nats, hits = (float(each) / len(y_val) for each in look(x_val, y_val))
+                examples = len(self._data.y_val)
+                val_nats, hits = (float(each) / examples for each in look(feed.validation()))
                 measured.append((float(nats) / count, val_nats, hits))
                 if not goes_on(measured, floors):
                     break
         return History.of_epochs(measured)
+
+    def _feed(self, batch_size: int) -> Feed:
+        if self._streams:
+            return StreamFeed(self._data, batch_size)
+        return ResidentFeed(self._tensors, batch_size)
 
     @cached_property
     def _tensors(self) -> tuple[Any, ...]:
@@ -99,14 +107,14 @@ def _unoptimised() -> Iterator[None]:
 
 
 def _graphs(
-    model: keras.Model, recipe: RecipeConfig, data: Data, *, jit_compile: bool
+    model: keras.Model, recipe: RecipeConfig, data: Data, feed: Feed, *, jit_compile: bool
 ) -> tuple[Any, Any]:
     """Return two compiled functions: one makes steps, one validates.
 
-    The first takes the training part, the order of its examples int32[count], the number of the
-    first step and of the one behind the last, and the sum of the losses so far, and returns that
-    sum; it ends early when that is not finite. The second takes the validation part and returns
-    the sum of the losses and how many were right.
+    The first takes a source of training batches, the number of the first step and of the one behind
+    the last, and the sum of the losses so far, and returns that sum; it ends early when that is not
+    finite. The second takes a source of the validation part and returns the sum of the losses and
+    how many were right.
 
     Loops are written out: where TensorFlow reads them from Python it needs half as much time
     again, and a temporary file.
@@ -114,17 +122,14 @@ def _graphs(
     import tensorflow as tf
 
     fused = model if jit_compile else with_fused_norms(model)  # XLA fuses by itself
-    count, batch_size = len(data.x_train), recipe.batch_size
-    weights = graph_weights(model, make_optimizer(recipe, count))
+    weights = graph_weights(model, make_optimizer(recipe, len(data.x_train)))
     step, look = _step(fused, weights), _look(fused)
     if jit_compile:
         step = tf.function(step, jit_compile=True)  # not look: its last piece is of any size
 
-    def learn(x: Any, y: Any, order: Any, first: Any, until: Any, nats: Any) -> Any:
+    def learn(source: Any, first: Any, until: Any, nats: Any) -> Any:
         def body(number: Any, nats: Any) -> tuple[Any, Any]:
-            start = number * batch_size
-            chosen = order[start : tf.minimum(start + batch_size, count)]
-            return number + 1, nats + step(tf.gather(x, chosen), tf.gather(y, chosen))
+            return number + 1, nats + step(*feed.batch(source, number))
 
         def goes_on(number: Any, nats: Any) -> Any:
             return tf.logical_and(number < until, tf.math.is_finite(nats))
@@ -133,18 +138,18 @@ def _graphs(
         weights.write_back()
         return nats
 
-    examples, at_once = len(data.y_val), examples_at_once(data.x_val)
+    pieces = -(-len(data.y_val) // examples_at_once(data.x_val))
 
-    def validate(x: Any, y: Any) -> Any:
-        if examples <= at_once:
-            return look(x, y)
+    def validate(source: Any) -> Any:
+        if pieces == 1:
+            return look(*feed.piece(source, 0))
 
-        def body(first: Any, nats: Any, hits: Any) -> tuple[Any, Any, Any]:
-            more, found = look(x[first : first + at_once], y[first : first + at_once])
-            return first + at_once, nats + more, hits + found
+        def body(number: Any, nats: Any, hits: Any) -> tuple[Any, Any, Any]:
+            more, found = look(*feed.piece(source, number))
+            return number + 1, nats + more, hits + found
 
         start = (tf.constant(0), tf.constant(0.0), tf.constant(0.0))
-        _, nats, hits = tf.while_loop(lambda first, *_: first < examples, body, start)
+        _, nats, hits = tf.while_loop(lambda number, *_: number < pieces, body, start)
         return nats, hits
 
     return tf.function(learn, autograph=False), tf.function(validate, autograph=False)

@@ -107,22 +107,23 @@ def _stop(model: keras.Model, floors: Sequence[float]) -> keras.callbacks.Callba
     return keras.callbacks.LambdaCallback(on_train_batch_end=check, on_epoch_end=compare)
 
 
-def make_trainer(data: Data, *, jit_compile: bool = False) -> Trainer:
+def make_trainer(data: Data, *, jit_compile: bool = False, stream: bool = False) -> Trainer:
     """Return the fastest trainer of the backend; `FitTrainer` where there is no other.
 
     Args:
         data: The data set.
         jit_compile: Compile steps with XLA; JAX always does.
+        stream: Whether the data is too large for the device; Keras's own `fit` decides by itself.
     """
     match keras.backend.backend():
         case "tensorflow":
             from rlnas.children.graph_training import GraphTrainer
 
-            return GraphTrainer(data, jit_compile=jit_compile)
+            return GraphTrainer(data, jit_compile=jit_compile, stream=stream)
         case "jax":
             from rlnas.children.scan_training import ScanTrainer
 
-            return ScanTrainer(data)
+            return ScanTrainer(data, stream=stream)
     return FitTrainer(data, jit_compile=jit_compile)
 
 

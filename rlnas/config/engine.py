@@ -11,6 +11,7 @@ from rlnas.config.fields import (
     Record,
     Seconds,
     executor_name,
+    gpu_numbers,
     option,
     or_auto,
     refusal,
@@ -39,6 +40,23 @@ class EngineConfig(Record):
         None,
         "The Ray cluster: auto for the one this machine belongs to, or HOST:PORT; rlnas must be "
         "installed on its nodes. Default: one of this machine's own.",
+    )
+    gpus: Annotated[str | None, BeforeValidator(gpu_numbers)] = option(
+        None,
+        "GPUs that children are trained on: all, none, or their numbers as nvidia-smi counts, for "
+        "example 0,1. Default: all that the backend of Keras can use.",
+    )
+    children_per_gpu: Count | None = option(
+        None,
+        "Children that are trained at the same time on one GPU. Default: as many as cores and its "
+        "memory allow, at most 4 (chosen).",
+    )
+    resident_data: Megabytes = option(
+        1000.0,
+        "Training and validation data up to this size lie in the memory of each worker or GPU; "
+        "what is larger comes in batches while a child is trained, for example 500MB or 4GB "
+        "(chosen).",
+        ge=0,
     )
     isolate: bool = option(
         False, "Give each child a process of its own; it costs half a second each (chosen)."
@@ -113,12 +131,28 @@ class EngineConfig(Record):
         return self
 
     @model_validator(mode="after")
+    def _gpus_of_workers(self) -> "EngineConfig":
+        if self.chosen == "ray" and self.gpus not in (None, "all", "none"):
+            raise refusal(
+                f"Ray chooses GPUs itself, got --gpus {self.gpus}; leave it out, or take "
+                "--gpus none"
+            )
+        if self.gpus == "none" and self.children_per_gpu is not None:
+            raise refusal(
+                f"got --children-per-gpu {self.children_per_gpu} with --gpus none; leave one of "
+                "them out"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _limits_need_processes(self) -> "EngineConfig":
         given = [
             f"--{name.replace('_', '-')}"
-            for name in ("isolate", "child_time_limit", "child_memory")
+            for name in ("isolate", "child_time_limit", "child_memory", "children_per_gpu")
             if getattr(self, name)
         ]
+        if self.gpus not in (None, "none"):
+            given.append(f"--gpus {self.gpus}")
         if (self.workers or 1) > 1:
             given.append(f"--workers {self.workers}")
         if self.chosen == "inline" and given:

@@ -62,6 +62,18 @@ def _megabytes(value: Any) -> Any:
     return float(parts[1]) * _SIZES[parts[2]]
 
 
+def gpu_numbers(value: Any) -> Any:
+    """Read ``all``, ``none``, ``0,1``, 0 or [0, 1] as text, and nothing as nothing."""
+    if value is None:
+        return None
+    numbers = value if isinstance(value, list) else [value]
+    text = ",".join(str(number) for number in numbers).replace(" ", "")
+    whole = all(isinstance(number, int | str) and type(number) is not bool for number in numbers)
+    if whole and re.fullmatch(r"all|none|[0-9]+(,[0-9]+)*", text):
+        return text
+    raise ValueError('"all", "none" or numbers such as "0,1"')
+
+
 def or_auto(value: Any) -> Any:
     """Read ``auto`` as nothing given."""
     return None if value == "auto" else value

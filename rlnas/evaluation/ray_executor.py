@@ -184,30 +184,55 @@ def _check_answers(address: str | None) -> None:
         socket.create_connection((parts[1], int(parts[2])), timeout=_TO_CONNECT).close()
 
 
-def cluster_crew(address: str | None, workers: int | None, threads: int | None) -> Crew:
-    """Return how many children a cluster trains at a time, with how many cores each.
+def cluster_crew(
+    address: str | None,
+    workers: int | None,
+    threads: int | None,
+    per_gpu: int | None = None,
+    *,
+    gpus: bool = True,
+) -> Crew:
+    """Return how many children a cluster trains at a time, and what each asks it for.
 
     Args:
         address: As for `connected`.
-        workers: What the user asked for; None for as many as the cluster has cores for.
+        workers: What the user asked for; None for as many as the cluster has room for.
         threads: Cores of each; None for one, or for all cores divided among the workers.
+        per_gpu: Children on one GPU at a time; None for one.
+        gpus: Whether children are trained on GPUs, where the cluster has some.
 
     Raises:
-        ConfigError: Ray is not installed, there is no cluster, or it has too few cores.
+        ConfigError: Ray is not installed, there is no cluster, or it has too few cores or GPUs.
     """
-    cores = int(connected(address).cluster_resources().get("CPU", 0))
+    resources = connected(address).cluster_resources()
+    cores = int(resources.get("CPU", 0))
+    found = int(resources.get("GPU", 0)) if gpus else 0
+    if per_gpu is not None and not found:
+        raise ConfigError(
+            "engine.children_per_gpu (--children-per-gpu): the cluster has no GPU, got "
+            f"{per_gpu}; leave it out"
+        )
     each = threads or max(1, cores // workers if workers else 1)
-    room = cores // each
+    room, share = cores // each, 1.0 / (per_gpu or 1) if found else 0.0
+    if found and (workers or room) > found * (per_gpu or 1):
+        if workers is not None:
+            raise ConfigError(
+                f"engine.workers (--workers): the {found} GPUs of the cluster with {per_gpu or 1} "
+                f"children each take {found * (per_gpu or 1)} workers, got {workers}; lower it, "
+                "or raise --children-per-gpu"
+            )
+        room = found * (per_gpu or 1)
     if (workers or 1) > room:
         raise ConfigError(
             f"engine.workers (--workers): {workers or 1} workers with {each} cores each need more "
             f"than the {cores} cores of the cluster; take at most {room}, or auto"
         )
-    return Crew(workers or room, each)
+    return Crew(workers or room, each, gpu_share=share)
 
 
 _executors: dict[Any, ProcessExecutor] = {}
-"""The executor of this process of a node, by the reference of its payload; it stays warm."""
+"""The executor of this process of a node, by the reference of its payload and the GPU that Ray
+gives; it stays warm."""
 
 
 def _train(
@@ -219,13 +244,15 @@ def _train(
     """
     import ray
 
-    (key,) = reference
+    (payload_key,) = reference
+    gpu = {name: value for name, value in os.environ.items() if name == "CUDA_VISIBLE_DEVICES"}
+    key = payload_key, *gpu.values()
     if key not in _executors:
         for other in _executors.values():
             other.close()
         _executors.clear()
-        payload = Payload.from_bytes(ray.get(key).data, modules)
-        _executors[key] = ProcessExecutor(payload, settings)
+        payload = Payload.from_bytes(ray.get(payload_key).data, modules)
+        _executors[key] = ProcessExecutor(payload, replace(settings, environments=(gpu,)))
     with tempfile.TemporaryDirectory() as name:
         folder = None if job.folder is None else Path(name)
         _executors[key].submit(replace(job, folder=folder))

@@ -1,10 +1,13 @@
-"""How many workers fit a machine, and with how many threads."""
+"""How many workers fit a machine, with how many threads, and on which GPUs."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from math import ceil
 from pathlib import Path
 
 from rlnas.children.machine import available_cores
 from rlnas.errors import ConfigError
+from rlnas.evaluation.gpus import HIDDEN, Gpu, listed
 
 WORKER_MEGABYTES = 700.0
 """Memory of one worker with TensorFlow, some children and what it keeps of them, without the
@@ -13,6 +16,12 @@ data (chosen)."""
 _SHARE = 0.8
 """Share of the free memory that workers may take (chosen)."""
 
+_PER_GPU, _GPU_MEGABYTES = 4, 2000.0
+"""Children on one GPU at most where nothing is said, and the memory of each there, without the
+data (chosen)."""
+
+_WORTH_A_THREAD = 3e8
+"""FLOPs of a training step from which one more thread helps (benchmarks/threads.py)."""
 
 _GROUP = Path("/sys/fs/cgroup")
 _GROUPS = (
@@ -24,44 +33,102 @@ _GROUPS = (
 
 @dataclass(frozen=True, slots=True)
 class Crew:
-    """Workers and the threads of each.
+    """Workers and what each of them has.
 
     Attributes:
         workers: Children that are trained at the same time.
         threads: Threads of each.
+        gpus: The GPUs they share; none for the cores alone.
+        gpu_share: Share of a GPU that each child asks a cluster for.
     """
 
     workers: int
     threads: int
+    gpus: tuple[Gpu, ...] = ()
+    gpu_share: float = 0.0
 
     def __str__(self) -> str:
-        """Return both in words."""
+        """Return all of it in words."""
         workers, threads = _counted(self.workers, "worker"), _counted(self.threads, "thread")
-        return f"{workers} with {threads}{' each' if self.workers > 1 else ''}"
+        text = f"{workers} with {threads}{' each' if self.workers > 1 else ''}"
+        if self.gpus:
+            return f"{text} on {listed(self.gpus)}"
+        return f"{text} and {self.gpu_share:.2g} of a GPU each" if self.gpu_share else text
+
+    def environments(self) -> tuple[Mapping[str, str], ...]:
+        """Return the variables of each worker: those with a GPU see only their own."""
+        if not self.gpus:
+            return (HIDDEN,) * self.workers
+        return tuple(
+            self.gpus[place % len(self.gpus)].environment() for place in range(self.workers)
+        )
 
 
-def choose_crew(workers: int | None, threads: int | None, data_megabytes: float) -> Crew:
-    """Return how many workers are to be started, with how many threads.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Work:
+    """What each worker is to do, as far as it says what it needs.
+
+    Attributes:
+        megabytes: The data, of which each worker makes a copy for its device.
+        step_flops: FLOPs of a usual training step; 0 if not known.
+    """
+
+    megabytes: float = 0.0
+    step_flops: float = 0.0
+
+
+def choose_crew(
+    workers: int | None,
+    threads: int | None,
+    work: Work,
+    gpus: Sequence[Gpu] = (),
+    per_gpu: int | None = None,
+) -> Crew:
+    """Return how many workers are to be started, with how many threads, on which GPUs.
 
     Args:
-        workers: What the user asked for; None for as many as cores and memory allow.
-        threads: Threads of each, None for the cores divided among them.
-        data_megabytes: The data, of which each worker makes a copy for its device.
+        workers: What the user asked for; None for as many as cores, memory and GPUs allow.
+        threads: Threads of each, None for the cores divided among them, as far as they help.
+        work: What each is to do.
+        gpus: Those that children are trained on.
+        per_gpu: Children on each of them at a time; None for what its memory allows.
 
     Raises:
-        ConfigError: The free memory does not hold so many.
+        ConfigError: The free memory does not hold so many, or the GPUs are not to.
     """
+    if per_gpu is not None and not gpus:
+        raise ConfigError(
+            "engine.children_per_gpu (--children-per-gpu): there is no GPU to train on, got "
+            f"{per_gpu}; leave it out"
+        )
     cores, free = available_cores(), free_megabytes()
-    each = WORKER_MEGABYTES + data_megabytes
+    each = WORKER_MEGABYTES + work.megabytes
     room = cores if free is None else max(1, int(_SHARE * free / each))
-    if workers is None:
+    if gpus and workers is not None and per_gpu is not None and workers > per_gpu * len(gpus):
+        raise ConfigError(
+            f"engine.workers (--workers): {listed(gpus)} with {per_gpu} children each take "
+            f"{per_gpu * len(gpus)} workers, got {workers}; lower it, or raise --children-per-gpu"
+        )
+    if workers is None and gpus:
+        workers = min(room, sum(per_gpu or _fitting(gpu, work, cores, gpus) for gpu in gpus))
+    elif workers is None:
         workers = max(1, min(room, cores // (threads or 1)))
     elif free is not None and workers * each > free:
         raise ConfigError(
             f"engine.workers (--workers): {workers} workers need about {workers * each / 1e3:.1f} "
             f"GB, {free / 1e3:.1f} GB of memory are free; take at most {room}, or auto"
         )
-    return Crew(workers, threads or max(1, cores // workers))
+    if threads is None:
+        threads = max(1, cores // workers)
+        if work.step_flops and not gpus:
+            threads = min(threads, ceil(work.step_flops / _WORTH_A_THREAD))
+    return Crew(workers, threads, tuple(gpus[:workers]))
+
+
+def _fitting(gpu: Gpu, work: Work, cores: int, gpus: Sequence[Gpu]) -> int:
+    """Return how many children are to share a GPU."""
+    memory = int(_SHARE * gpu.megabytes / (_GPU_MEGABYTES + work.megabytes))
+    return max(1, min(_PER_GPU, cores // len(gpus), memory))
 
 
 def free_megabytes() -> float | None:

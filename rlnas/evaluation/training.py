@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
+from math import inf
 from pathlib import Path
 from typing import Any
 
@@ -50,12 +51,15 @@ class TrainingSettings:
         mixed_precision: Compute in bfloat16, with weights in float32.
         jit_compile: Compile steps with XLA, where the backend does not do so anyway.
         latency: Measure how long the trained child takes for one example.
+        resident_megabytes: Size up to which the data lies in the memory of the device; what is
+            larger comes in batches.
     """
 
     restarts: int | None = None
     mixed_precision: bool = False
     jit_compile: bool = False
     latency: bool = False
+    resident_megabytes: float = inf
 
 
 class TrainingEvaluator:
@@ -94,7 +98,9 @@ class TrainingEvaluator:
 
     @cached_property
     def _trainer(self) -> Trainer:
-        return make_trainer(self._data, jit_compile=self._settings.jit_compile)
+        settings = self._settings
+        stream = self._data.megabytes > settings.resident_megabytes
+        return make_trainer(self._data, jit_compile=settings.jit_compile, stream=stream)
 
     def build(self, architecture: Architecture, recipe: RecipeConfig, seed: int) -> keras.Model:
         """Return the untrained child in full precision; Keras's global seed is set before."""

@@ -48,7 +48,7 @@ def make_report(setup: Setup, run: str, trial: Trial, journal: Journal) -> dict[
             "test": len(setup.data.x_test),
         },
         "space": {"fingerprint": fingerprint(setup.space), **setup.space.to_json()},
-        "threads": setup.threads,
+        "threads": setup.crew.threads,
         "versions": versions(),
         "config": journal.meta()["config"],  # as the user wrote it, nothing filled in
     }

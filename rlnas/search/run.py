@@ -18,7 +18,6 @@ from rlnas.config import (
 )
 from rlnas.controllers import Scored, check_controller_class, make_controller
 from rlnas.errors import ConfigError, ControllerError, InterruptedRunError, RlnasError, RunError
-from rlnas.evaluation.sizing import Crew
 from rlnas.evaluation.training import UserFunction
 from rlnas.search.changes import (
     DONE,
@@ -37,6 +36,7 @@ from rlnas.search.monitor import write_control
 from rlnas.search.prior import read_prior
 from rlnas.search.progress import SearchProgress, Silence
 from rlnas.search.recorder import Recorder
+from rlnas.search.rehearsal import rehearse
 from rlnas.search.result import SearchResult, read_result
 from rlnas.search.settings import check_config, in_config, joined, of_control, with_settings
 from rlnas.search.setup import (
@@ -117,6 +117,7 @@ class Search:
             InterruptedRunError: The user stopped the run; it was saved.
         """
         self._read_prior()  # what is wrong with it ends the run before it begins
+        rehearse(self._setup)
         folder, journal = self._begin()
         with closing(journal), folder.writing():
             self._go(folder, journal)
@@ -235,7 +236,7 @@ class Search:
         executor = self._setup.executor(self._setup.brief_evaluator())
         stack.callback(executor.close)
         if self.config.engine.chosen != "inline":
-            self._progress.note(f"{Crew(self._setup.workers, self._setup.threads)}")
+            self._progress.note(f"{self._setup.crew}")
         Contenders(self._setup, folder, journal, self._progress).brief(executor)
         controller = make_controller(
             self._setup.space,
@@ -308,7 +309,7 @@ class Search:
                 "test": len(self._setup.data.x_test),
             },
             "own": self._own,
-            "threads": self._setup.threads,
+            "threads": self._setup.crew.threads,
             "evaluator": "training" if self._setup.function is None else "function",
             "baseline": None
             if self._setup.baseline is None
@@ -358,16 +359,23 @@ def _make_setup(
         raise ConfigError(
             f"evaluator: expected a function (model, data, seed), got {type(function).__name__}"
         )
-    crew = make_crew(config, data)
-    threads = prepare(crew.threads, deterministic=not config.engine.jit_compile)
-    if space is not None:
+    if space is None:
+        space = make_space(config, data)
+    else:
         check_space(space, data)
+    crew = make_crew(config, data, space)
+    inline = config.engine.chosen == "inline"
+    threads = prepare(
+        crew.threads,
+        deterministic=not config.engine.jit_compile,
+        # Children in processes of their own need the memory of the GPUs; a baseline trains here.
+        gpus=config.engine.gpus != "none" and (inline or config.baseline is not None),
+    )
     return Setup(
         config=config,
         data=data,
-        space=space if space is not None else make_space(config, data),
-        threads=threads if config.engine.chosen == "inline" else crew.threads,
-        workers=crew.workers,
+        space=space,
+        crew=replace(crew, threads=threads) if inline else crew,
         function=function,
         baseline=load_baseline(config.baseline if baseline is None else baseline, data),
     )

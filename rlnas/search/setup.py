@@ -4,7 +4,7 @@ import hashlib
 import json
 import platform
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import PackageNotFoundError, version
 from math import inf
 from pathlib import Path
@@ -17,11 +17,13 @@ from rlnas.children.data import Data
 from rlnas.children.machine import available_cores
 from rlnas.children.recipes import steps_per_epoch
 from rlnas.config import IN_FLIGHT, FidelityConfig, RecipeConfig, SearchConfig
+from rlnas.cost import network_cost
 from rlnas.errors import ConfigError, SpaceError, first_line
 from rlnas.evaluation import Executor, InlineExecutor
+from rlnas.evaluation.gpus import choose_gpus
 from rlnas.evaluation.process import CHILDREN_PER_WORKER, ProcessExecutor, ProcessSettings
 from rlnas.evaluation.ray_executor import RayExecutor, cluster_crew
-from rlnas.evaluation.sizing import Crew, choose_crew
+from rlnas.evaluation.sizing import Crew, Work, choose_crew
 from rlnas.evaluation.training import TrainingEvaluator, TrainingSettings, UserFunction
 from rlnas.objectives import Objective
 from rlnas.spaces import ImageSpace, Space
@@ -31,6 +33,9 @@ _LONG_STEPS, _FEWEST_EPOCHS, _MOST_EPOCHS = 10_000, 8, 30
 
 _USUAL_K, _SMALL_K, _MANY_STEPS = 5, 3, 12_000
 """How many are retrained where the config does not say: see `FinalConfig.top_k`."""
+
+_BACKWARD = 3
+"""FLOPs of a training step for one of the forward pass alone (a usual rule)."""
 
 _METHODS = ("decision", "mask", "architecture", "key", "reference", "to_json")
 """What a space of the user's own must have."""
@@ -50,8 +55,7 @@ class Setup:
         config: All settings.
         data: The whole data set.
         space: The grammar.
-        threads: Threads a child is trained with.
-        workers: Children that are trained at the same time.
+        crew: Children that are trained at the same time, and what each has.
         function: A user's own evaluator, or None.
         baseline: A user's own model, untrained, or None.
     """
@@ -59,8 +63,7 @@ class Setup:
     config: SearchConfig
     data: Data
     space: Space
-    threads: int
-    workers: int = 1
+    crew: Crew
     function: UserFunction | None = None
     baseline: keras.Model | None = None
 
@@ -114,63 +117,73 @@ class Setup:
             ConfigError: The evaluator cannot be handed to other processes.
             StorageError: The disk refused to take the data for them.
         """
-        engine = self.config.engine
+        engine, crew = self.config.engine, self.crew
         if engine.chosen == "inline":
             return InlineExecutor(evaluator)
         settings = ProcessSettings(
-            workers=self.workers,
-            threads=self.threads,
+            workers=crew.workers,
+            threads=crew.threads,
             children=1 if engine.isolate else CHILDREN_PER_WORKER,
             time_limit=engine.child_time_limit,
             memory_limit=engine.child_memory,
         )
         if engine.chosen == "ray":
-            return RayExecutor(evaluator, settings, engine.ray_address)
-        return ProcessExecutor(evaluator, settings)
+            return RayExecutor(evaluator, settings, engine.ray_address, gpus=crew.gpu_share)
+        return ProcessExecutor(evaluator, replace(settings, environments=crew.environments()))
 
     @property
     def in_flight(self) -> int:
         """How many architectures are proposed before the first of them is learned from."""
         engine = self.config.engine
-        return engine.in_flight or (IN_FLIGHT if engine.deterministic else self.workers)
+        return engine.in_flight or (IN_FLIGHT if engine.deterministic else self.crew.workers)
 
     def brief_evaluator(self) -> TrainingEvaluator:
         """Return the evaluator of the search, on the part of the data it may see."""
         part = self.data.sampled(self.config.data.train_samples, self.config.seed)
-        return self._evaluator(part)
+        return self.evaluator(part)
 
     def long_evaluator(self) -> TrainingEvaluator:
         """Return the evaluator of the retraining."""
         part = self.data.sampled(self.config.data.final_samples, self.config.seed)
-        return self._evaluator(part)
+        return self.evaluator(part)
 
-    def _evaluator(self, part: Data) -> TrainingEvaluator:
+    def evaluator(self, part: Data) -> TrainingEvaluator:
+        """Return what trains children on a part of the data, as the config says."""
         engine = self.config.engine
         settings = TrainingSettings(
             restarts=self.config.fidelity.chance_restarts,
             mixed_precision=engine.mixed_precision,
             jit_compile=engine.jit_compile,
             latency=engine.latency,
+            resident_megabytes=engine.resident_data,
         )
         return TrainingEvaluator(part, self.function, settings)
 
 
-def make_crew(config: SearchConfig, data: Data) -> Crew:
-    """Return how many workers the config and the machine give, with how many threads.
+def make_crew(config: SearchConfig, data: Data, space: Space) -> Crew:
+    """Return how many workers the config and the machine give, and what each has.
 
     Raises:
-        ConfigError: The memory does not hold so many, or the cluster has not so many cores.
+        ConfigError: The memory does not hold so many, the cluster has not so many cores, or there
+            is no such GPU.
     """
     engine = config.engine
     if engine.chosen == "inline":
         return Crew(1, config.threads or available_cores())
-    if engine.chosen == "ray":
-        threads = 1 if engine.deterministic and config.threads is None else config.threads
-        return cluster_crew(engine.ray_address, engine.workers, threads)
-    parts = (data.x_train, data.x_val)
-    megabytes = sum(part.nbytes for part in parts) / 1e6
     threads = 1 if engine.deterministic and config.threads is None else config.threads
-    return choose_crew(engine.workers, threads, megabytes)
+    if engine.chosen == "ray":
+        gpus = engine.gpus != "none"
+        return cluster_crew(
+            engine.ray_address, engine.workers, threads, engine.children_per_gpu, gpus=gpus
+        )
+    child = space.reference()
+    flops = network_cost(child.layers, child.input_shape, child.classes).flops
+    work = Work(
+        megabytes=data.megabytes if data.megabytes <= engine.resident_data else 0.0,
+        step_flops=_BACKWARD * flops * config.recipe.batch_size,
+    )
+    gpus_found = choose_gpus(engine.gpus)
+    return choose_crew(engine.workers, threads, work, gpus_found, engine.children_per_gpu)
 
 
 def make_space(config: SearchConfig, data: Data) -> Space:

@@ -6,6 +6,7 @@ from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass
 from multiprocessing.connection import wait
+from typing import TypeGuard
 
 from rlnas.errors import ConfigError, RlnasError
 from rlnas.evaluation.base import Evaluator, Job, Outcome, Result
@@ -36,6 +37,9 @@ _LOOK = 0.2
 
 _TO_BEGIN = 300.0
 """Seconds within which a worker must take up a child (chosen: imports from a slow disk)."""
+
+_OF_A_CHILD = "limit of a child"
+"""What a failure ends with whose child took too long or too much."""
 
 _MOST_LOSSES = 3
 """Times in a row the fork server may end, or a worker before its first child (chosen)."""
@@ -217,12 +221,12 @@ class ProcessExecutor:
                     worker.kill()
             elif settings.time_limit is not None and seconds > settings.time_limit:
                 worker.verdict = Failure(
-                    f"it was stopped after {settings.time_limit:g} s, the time limit of a child"
+                    f"it was stopped after {settings.time_limit:g} s, the time {_OF_A_CHILD}"
                 )
                 worker.kill()
             elif settings.memory_limit is not None and worker.grown() > settings.memory_limit:
                 worker.verdict = Failure(
-                    f"it took more than {settings.memory_limit:g} MB, the memory limit of a child"
+                    f"it took more than {settings.memory_limit:g} MB, the memory {_OF_A_CHILD}"
                 )
                 worker.kill()
 
@@ -273,6 +277,11 @@ class ProcessExecutor:
         worker.close()
         self._server.forget(worker)
         self._workers.remove(worker)
+
+
+def is_limit(outcome: Outcome) -> TypeGuard[Failure]:
+    """Tell whether a child failed because it took too long or too much memory."""
+    return isinstance(outcome, Failure) and outcome.reason.endswith(_OF_A_CHILD)
 
 
 def _cause(status: int | None) -> str:
