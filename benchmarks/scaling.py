@@ -78,7 +78,7 @@ def searched(root: Path, name: str, controller: str, trials: int, executor: Any)
 
     data = load_data(None, DataConfig(), 0)
     config = make_config({"controller": {"name": controller}, "budget": {"trials": trials}})
-    setup = Setup(config, data, ImageSpace(data.input_shape, data.classes), threads=1)
+    setup = Setup(config, data, ImageSpace(data.input_shape, data.classes))
     made = make_controller(setup.space, config.controller, 0, trials=trials)
     folder, began = RunFolder(root, name), time.perf_counter()
     journal = folder.open() if (root / name).exists() else folder.create(config, META)

@@ -2,12 +2,17 @@
 
 Each trains the same architectures, drawn uniformly from the default space (or with ``--small`` from
 one of small networks), with the same epochs, batch size, optimizer and data, in a process of its
-own, one after the other. The time is that of all children, without the imports of that process;
-the start of our workers, who import Keras anew, counts. Competitors use all cores, as they do by
-default.
+own, one after the other. The time is that of all children; what comes before the first, imports and
+the start of our workers, stands in a column of its own. Competitors use all cores, as they do by
+default, and one worker of ours as many threads as `rlnas search` would give it.
+
+A second table says where the time of a child goes in a worker with one thread: building the model,
+tracing its graphs, what TensorFlow does before the first step (optimising them), training,
+validating. Training and validating alone are the limit of what an engine can reach.
 
     pip install keras-tuner optuna
     python benchmarks/throughput.py                        digits, 8 minutes on 2 cores
+    python benchmarks/throughput.py --parts                where the time goes, alone
     python benchmarks/throughput.py --small                small children, 6 minutes
     python benchmarks/throughput.py --dataset fashion_mnist --samples 10000 --epochs 2
 """
@@ -25,8 +30,10 @@ from typing import Any
 import numpy as np
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+STARTED = time.perf_counter()
 
 ENGINES = ("one worker", "two workers", "fit loop", "keras-tuner", "optuna")
+PARTS = "parts"
 SEED = 0
 SMALL = {
     "max_layers": 5,
@@ -57,6 +64,10 @@ def architectures(data: Any, count: int) -> list[Any]:
     return list(found.values())
 
 
+READY = (-1, 0.0)
+"""What an engine yields before its first child, when all has been imported and started."""
+
+
 def recipe(epochs: int) -> Any:
     """Return the default recipe with so many epochs."""
     from rlnas.config import RecipeConfig
@@ -68,14 +79,24 @@ def with_workers(workers: int) -> Callable[[Any, int, int], Iterator[tuple[int, 
     """Return what trains with so many worker processes."""
 
     def run(data: Any, count: int, epochs: int) -> Iterator[tuple[int, float]]:
-        from rlnas.children.machine import available_cores
         from rlnas.evaluation import Job
         from rlnas.evaluation.process import ProcessExecutor, ProcessSettings
+        from rlnas.evaluation.sizing import choose_crew
         from rlnas.evaluation.training import TrainingEvaluator
+        from rlnas.search.setup import usual_work
+        from rlnas.spaces import Architecture, ImageSpace
 
-        threads = max(1, available_cores() // workers)
-        settings = ProcessSettings(workers=workers, threads=threads)
+        space = ImageSpace(data.input_shape, data.classes)
+        crew = choose_crew(workers, None, usual_work(space, data, recipe(epochs)))
+        settings = ProcessSettings(workers=workers, threads=crew.threads)
         executor = ProcessExecutor(TrainingEvaluator(data), settings)
+        nothing = Architecture((), (), (), 0)  # no child can be built of it
+        for worker in range(workers):
+            executor.submit(Job(-1 - worker, "", nothing, recipe(epochs), SEED))
+        ready = 0
+        while ready < workers:
+            ready += len(executor.completed())
+        yield READY
         for number, architecture in enumerate(architectures(data, count)):
             executor.submit(Job(number, str(number), architecture, recipe(epochs), SEED + number))
         while results := executor.completed():
@@ -122,7 +143,9 @@ def fit_loop(data: Any, count: int, epochs: int) -> Iterator[tuple[int, float]]:
     """Train one after the other, and clear the session."""
     import keras
 
-    for number, architecture in enumerate(architectures(data, count)):
+    networks = architectures(data, count)
+    yield READY
+    for number, architecture in enumerate(networks):
         yield number, fitted(compiled(data, architecture, epochs), data, epochs)
         keras.backend.clear_session()
 
@@ -146,6 +169,7 @@ def keras_tuner(
             told(len(found))
             return history
 
+    yield READY
     with tempfile.TemporaryDirectory() as folder:
         tuner = keras_tuner.RandomSearch(
             Model(), objective="val_accuracy", max_trials=count, seed=SEED, directory=folder
@@ -166,6 +190,7 @@ def optuna_loop(data: Any, count: int, epochs: int) -> Iterator[tuple[int, float
         keras.backend.clear_session()
         return fitted(compiled(data, networks[trial.number], epochs), data, epochs)
 
+    yield READY
     study = optuna.create_study(
         direction="maximize", sampler=optuna.samplers.RandomSampler(seed=SEED)
     )
@@ -190,17 +215,66 @@ def child(engine: str, dataset: str, samples: int | None, count: int, epochs: in
     from rlnas.config import DataConfig
 
     data = load_data(None, DataConfig(dataset=dataset), SEED).sampled(samples, SEED)
+    if engine == PARTS:
+        print(json.dumps(parts(data, count, epochs)))
+        return
     keras.utils.set_random_seed(SEED)
+    run = RUN[engine](data, count, epochs)
+    next(run)
     began = time.perf_counter()
-    accuracies = dict(RUN[engine](data, count, epochs))
+    accuracies = dict(run)
     print(
         json.dumps(
             {
+                "start": began - STARTED,
                 "seconds": time.perf_counter() - began,
                 "accuracies": [accuracies[number] for number in range(count)],
             }
         )
     )
+
+
+def parts(data: Any, count: int, epochs: int) -> dict[str, float]:
+    """Return the mean seconds of each part of a child, in this process with one thread."""
+    import tensorflow as tf
+
+    from rlnas.children import graph_training
+    from rlnas.children.feeds import ResidentFeed
+    from rlnas.children.recipes import steps_per_epoch
+    from rlnas.children.runtime import prepare
+    from rlnas.cost import network_cost
+    from rlnas.evaluation.training import TrainingEvaluator
+
+    prepare(1)
+    evaluator, how = TrainingEvaluator(data), recipe(epochs)
+    tensors = [tf.convert_to_tensor(x) for x in (data.x_train, data.y_train, data.x_val)]
+    feed = ResidentFeed((*tensors, tf.convert_to_tensor(data.y_val)), how.batch_size)
+    order, zero, nats = tf.range(len(data.x_train)), tf.constant(0), tf.constant(0.0)
+    steps = tf.constant(steps_per_epoch(how, len(data.x_train)))
+    spent = dict.fromkeys(("build", "trace", "optimise", "train", "validate"), 0.0)
+    for number, architecture in enumerate(architectures(data, count + 1)):
+        marks = [time.perf_counter()]
+        model = evaluator.build(architecture, how, SEED + number)
+        marks.append(time.perf_counter())
+        cost = network_cost(architecture.layers, architecture.input_shape, data.classes)
+        with graph_training.optimised(cost.flops, len(data.x_train), epochs):
+            learn, look = graph_training.graphs(model, how, data, feed, jit_compile=False)
+            source = feed.training(order)
+            learn.get_concrete_function(source, zero, zero, nats)
+            look.get_concrete_function(feed.validation())
+            marks.append(time.perf_counter())
+            float(learn(source, zero, zero, nats))  # no step
+            marks.append(time.perf_counter())
+            for _ in range(epochs):
+                float(learn(source, zero, steps, nats))
+            marks.append(time.perf_counter())
+            for _ in range(epochs):
+                float(look(feed.validation())[0])
+            marks.append(time.perf_counter())
+        if number:  # TensorFlow's own start counts for no child
+            for name, seconds in zip(spent, np.diff(marks), strict=True):
+                spent[name] += seconds / count
+    return spent
 
 
 def measured(engine: str, words: list[str]) -> dict[str, Any]:
@@ -235,6 +309,7 @@ def main() -> None:
     )
     parser.add_argument("--engines", default=",".join(ENGINES), help="some of them, by commas")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
+    parser.add_argument("--parts", action="store_true", help="only where a child's time goes")
     parser.add_argument("--engine", help=argparse.SUPPRESS)
     chosen = parser.parse_args()
     if chosen.engine:
@@ -246,23 +321,32 @@ def main() -> None:
     words += ["--epochs", str(chosen.epochs)]
     words += ["--samples", str(chosen.samples)] if chosen.samples else []
     found = {}
-    for engine in chosen.engines.split(","):
+    for engine in [] if chosen.parts else chosen.engines.split(","):
         found[engine] = measured(engine, words)
         print(f"{engine}: {found[engine]['seconds']:.1f} s", file=sys.stderr, flush=True)
-    base = found.get("keras-tuner", found[next(iter(found))])
+    spent = measured(PARTS, words)
+    base = found.get("keras-tuner", next(iter(found.values()), None))
     for each in found.values():
         each["per_minute"] = 60 * chosen.children / each["seconds"]
         each["times"] = base["seconds"] / each["seconds"]
         each["apart"] = apart(each["accuracies"], base["accuracies"])
     if chosen.json:
-        print(json.dumps(found))
+        print(json.dumps({"engines": found, "parts": spent}))
         return
-    print("| engine | children a minute | times KerasTuner | accuracy less KerasTuner's |")
-    print("|---|---|---|---|")
+    if found:
+        print("| engine | start, s | children a minute | times | accuracy less KerasTuner's |")
+        print("|---|---|---|---|---|")
     for engine, each in found.items():
         gap = each["apart"]
         interval = f"{gap['mean']:+.4f} [{gap['low']:+.4f}, {gap['high']:+.4f}]"
-        print(f"| {engine} | {each['per_minute']:.1f} | {each['times']:.2f} | {interval} |")
+        speed = f"{each['start']:.1f} | {each['per_minute']:.1f} | {each['times']:.2f}"
+        print(f"| {engine} | {speed} | {interval} |")
+    whole = sum(spent.values())
+    print("\n| part of a child | seconds | share |\n|---|---|---|")
+    for part, seconds in spent.items():
+        print(f"| {part} | {seconds:.3f} | {seconds / whole:.0%} |")
+    alone = spent["train"] + spent["validate"]
+    print(f"| all | {whole:.3f} | {whole / alone:.2f} times training and validating alone |")
 
 
 if __name__ == "__main__":

@@ -60,5 +60,5 @@ def test_fewer_are_retrained_where_each_takes_many_steps(examples, final, expect
     part, labels = np.zeros((examples, 4, 4, 1), np.uint8), np.arange(examples) % 2
     small = (part[:20], labels[:20])
     data = Data("none", part, labels, *small, *small, ("a", "b"), 1.0, "")
-    setup = Setup(make_config({"final": final}), data, ImageSpace((4, 4, 1), 2), threads=1)
+    setup = Setup(make_config({"final": final}), data, ImageSpace((4, 4, 1), 2))
     assert (setup.long_recipe.epochs, setup.top_k) == expected

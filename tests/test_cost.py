@@ -79,6 +79,48 @@ def test_activations_equal_those_of_keras(decoded):
         assert cost.activations == values, architecture.describe()
 
 
+def test_memory_is_that_of_all_outputs_of_keras(decoded):
+    for architecture, model in decoded:
+        values = 0
+        for layer in model.layers:
+            if isinstance(layer, keras.layers.Dropout) and layer.rate == 0:
+                continue  # hands on what it gets
+            if not isinstance(layer, keras.layers.InputLayer | keras.layers.Flatten):
+                values += math.prod(layer.output.shape[1:])
+            if isinstance(layer, keras.layers.SeparableConv2D):
+                values += math.prod(layer.output.shape[1:3]) * layer.input.shape[-1]
+        cost = network_cost(architecture.layers, architecture.input_shape, 10)
+        assert cost.memory == 4 * values, architecture.describe()
+
+
+def test_flops_are_those_of_tensorflows_profiler(decoded):
+    tf = pytest.importorskip("tensorflow")
+    if keras.backend.backend() != "tensorflow":
+        pytest.skip("the profiler is TensorFlow's")
+    from tensorflow.python.framework.ops import get_stats_for_node_def
+
+    for architecture, model in decoded[::6]:
+        asked = tf.TensorSpec((1, *architecture.input_shape), tf.float32)
+        function = tf.function(lambda x, m=model: m(x, training=False), autograph=False)
+        graph = function.get_concrete_function(asked).graph
+        counted = [
+            get_stats_for_node_def(graph, operation.node_def, "flops").value
+            for operation in graph.get_operations()
+        ]
+        flops = sum(int(each) for each in counted if each)
+        cost = network_cost(architecture.layers, architecture.input_shape, 10)
+        assert cost.flops == pytest.approx(flops, rel=0.02), architecture.describe()
+
+
+@pytest.mark.slow
+def test_parameters_of_a_thousand_networks_of_the_default_space():
+    space, rng = ImageSpace((28, 28, 1), 10), np.random.default_rng(0)
+    for _ in range(1000):
+        architecture = space.architecture(random_tokens(space, rng))
+        cost = network_cost(architecture.layers, architecture.input_shape, 10)
+        assert cost.params == decode(architecture).count_params(), architecture.describe()
+
+
 def test_shapes_equal_those_of_keras(decoded):
     for architecture, model in decoded:
         shape = architecture.input_shape
@@ -126,11 +168,11 @@ def test_config_holds_python_numbers_alone(decoded):
 
 def test_flops_of_a_small_network_by_hand():
     layers = (Conv(2, 3, 1, "relu", False), MaxPool(2), Flatten(), Dense(3, "relu"))
-    rescaling = 4 * 4
-    convolution = 4 * 4 * 2 * (2 * 3 * 3 + 1 + 1)  # multiply-adds, bias, activation
+    rescaling = 2 * 4 * 4
+    convolution = 4 * 4 * 2 * (2 * 3 * 3 + 1)  # multiply-adds, bias
     pooling = 2 * 2 * 2 * (2 * 2)
     dense = 3 * (2 * 8 + 1)
-    head = 2 * (2 * 3 + 1)
+    head = 2 * (2 * 3 + 1 + 5)  # the softmax
     expected = rescaling + convolution + pooling + dense + head
     assert network_cost(layers, (4, 4, 1), 2).flops == expected
 
@@ -182,9 +224,10 @@ def test_layer_on_the_wrong_kind_of_shape_is_refused(layer):
         layer_cost(layer, (4, 4, 1) if isinstance(layer, Dense) else (16,))
 
 
-def test_dropout_takes_any_shape_and_costs_nothing():
+def test_dropout_takes_any_shape_and_costs_memory_alone():
     for shape in ((16,), (4, 4, 1)):
-        assert layer_cost(Dropout(0.5), shape) == (shape, Cost())
+        assert layer_cost(Dropout(0.5), shape) == (shape, Cost(memory=4 * 16))
+        assert layer_cost(Dropout(0.0), shape) == (shape, Cost())
 
 
 @pytest.mark.parametrize(

@@ -135,7 +135,7 @@ def search(folder, journal, evaluator):
             "fidelity": {"name": "halving"},
         }
     )
-    setup = Setup(config, NO_DATA, SPACE, threads=1)
+    setup = Setup(config, NO_DATA, SPACE)
     made = make_controller(SPACE, config.controller, config.seed, trials=30)
     executor = InlineExecutor(evaluator)
     loop = SearchLoop(setup, folder, journal, made, executor, Observer(), Silence(), in_flight=3)

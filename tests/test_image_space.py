@@ -2,7 +2,6 @@ import copy
 import itertools
 import json
 import pickle
-from dataclasses import astuple
 
 import numpy as np
 import pytest
@@ -156,7 +155,10 @@ def shape_behind(space, chain):
 def below_caps(space, chain):
     cost = network_cost(chain, space.input_shape, space.classes)
     caps = (space.max_params, space.max_flops, space.max_activations)
-    return all(now <= cap for now, cap in zip(astuple(cost), caps, strict=True))
+    return all(
+        now <= cap
+        for now, cap in zip((cost.params, cost.flops, cost.activations), caps, strict=True)
+    )
 
 
 def halved_twice(space, shape):

@@ -59,7 +59,7 @@ def loop(folder, journal, evaluator, controller="random", **budget):
     config = make_config(
         {"seed": 3, "controller": {"name": controller}, "budget": budget or {"trials": 12}}
     )
-    setup = Setup(config, NO_DATA, SPACE, threads=1)
+    setup = Setup(config, NO_DATA, SPACE)
     made = make_controller(SPACE, config.controller, config.seed)
     return SearchLoop(
         setup, folder, journal, made, InlineExecutor(evaluator), Observer(), Silence()
@@ -152,7 +152,7 @@ def test_reference_that_ends_its_process_five_times_fails_too(folder):
     journal = folder.create(make_config({}), META)
     for _ in range(5):
         journal.log_start("reference/brief")
-    setup = Setup(make_config({}), NO_DATA, SPACE, threads=1)
+    setup = Setup(make_config({}), NO_DATA, SPACE)
     Contenders(setup, folder, journal, Silence()).brief(InlineExecutor(Hashed()))
     (reference,) = journal.contenders(BRIEF)
     assert reference.reason == "its process died 5 times while it trained"
@@ -236,6 +236,6 @@ def test_used_up_space_ends_the_search(folder):
             return Metrics(val_accuracy=(0.5,))
 
     made = make_controller(tiny, config.controller, 0)
-    setup = Setup(config, NO_DATA, tiny, threads=1)
+    setup = Setup(config, NO_DATA, tiny)
     SearchLoop(setup, folder, journal, made, InlineExecutor(Half()), Observer(), Silence()).run()
     assert len(journal.trials()) == 2  # with and without batch normalisation

@@ -46,7 +46,7 @@ def search(folder, journal, executor, controller="evolution", trials=40, **optio
     config = make_config(
         {"seed": 3, "controller": {"name": controller}, "budget": {"trials": trials}}
     )
-    setup = Setup(config, NO_DATA, SPACE, threads=1)
+    setup = Setup(config, NO_DATA, SPACE)
     made = make_controller(SPACE, config.controller, config.seed, trials=trials)
     loop = SearchLoop(setup, folder, journal, made, executor, Observer(), Silence(), **options)
     loop.run()

@@ -5,7 +5,7 @@ child's time under `fit` is spent there and in tracing several functions.
 """
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from functools import cached_property
 from typing import Any
 
@@ -59,11 +59,10 @@ class GraphTrainer:
 
         count = len(self._data.x_train)
         steps = steps_per_epoch(recipe, count)
-        small = 0 < flops * 3 * count * recipe.epochs < _WORTH_OPTIMISING
         feed = self._feed(recipe.batch_size)
-        learn, look = _graphs(model, recipe, self._data, feed, jit_compile=self._jit_compile)
+        learn, look = graphs(model, recipe, self._data, feed, jit_compile=self._jit_compile)
         measured: list[tuple[float, float, float]] = []
-        with _unoptimised() if small else nullcontext():
+        with optimised(flops, count, recipe.epochs):
             for epoch in range(recipe.epochs):
                 order = tf.random.experimental.stateless_shuffle(tf.range(count), [seed, epoch])
                 source, nats = feed.training(order), tf.constant(0.0)
@@ -94,8 +93,17 @@ class GraphTrainer:
 
 
 @contextmanager
-def _unoptimised() -> Iterator[None]:
-    """Leave graphs as they were traced; those of others in this process come behind it."""
+def optimised(flops: int, examples: int, epochs: int) -> Iterator[None]:
+    """Let TensorFlow optimise graphs meanwhile, but not those of a training that is too small.
+
+    Args:
+        flops: FLOPs of a forward pass of one example; 0 if not known.
+        examples: Training examples.
+        epochs: How often each is seen.
+    """
+    if not 0 < 3 * flops * examples * epochs < _WORTH_OPTIMISING:
+        yield
+        return
     import tensorflow as tf
 
     set_options = tf.config.optimizer.set_experimental_options
@@ -106,7 +114,7 @@ def _unoptimised() -> Iterator[None]:
         set_options({"min_graph_nodes": _LEAST_NODES})
 
 
-def _graphs(
+def graphs(
     model: keras.Model, recipe: RecipeConfig, data: Data, feed: Feed, *, jit_compile: bool
 ) -> tuple[Any, Any]:
     """Return two compiled functions: one makes steps, one validates.

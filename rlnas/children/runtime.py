@@ -3,6 +3,7 @@
 import importlib.util
 import logging
 import os
+import sys
 from contextlib import suppress
 
 from rlnas.children.backend import keras
@@ -20,9 +21,7 @@ def backend_sees_gpus() -> bool:
             plugins = ("jax_cuda12_plugin", "jax_cuda13_plugin")
             return any(importlib.util.find_spec(plugin) for plugin in plugins)
         case "torch":
-            import torch
-
-            return bool(torch.cuda.is_available())
+            return bool(sys.modules["torch"].cuda.is_available())  # Keras has imported it
     return False
 
 

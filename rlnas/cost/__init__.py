@@ -15,7 +15,15 @@ from rlnas.cost.layers import (
     layer_from_json,
     layer_to_json,
 )
-from rlnas.cost.model import Cost, Shape, dense_cost, head_cost, layer_cost, network_cost
+from rlnas.cost.model import (
+    Cost,
+    Shape,
+    activation_flops,
+    dense_cost,
+    head_cost,
+    layer_cost,
+    network_cost,
+)
 
 __all__ = [
     "LAYER_TYPES",
@@ -30,6 +38,7 @@ __all__ = [
     "MaxPool",
     "SeparableConv",
     "Shape",
+    "activation_flops",
     "dense_cost",
     "describe",
     "head_cost",

@@ -1,8 +1,8 @@
 """What a layer costs, worked out from its record and the shape of its input; no Keras.
 
 Shapes are ``(height, width, channels)`` while the data is an image and
-``(features,)`` afterwards, always without the batch axis. One multiply-add counts
-as two FLOPs, as TensorFlow's profiler counts.
+``(features,)`` afterwards, always without the batch axis. FLOPs are counted as TensorFlow's
+profiler counts those of inference: a multiply-add is two, a maximum or an exponential is none.
 """
 
 from collections.abc import Iterable
@@ -24,6 +24,13 @@ from rlnas.errors import SpaceError
 
 Shape = tuple[int, ...]
 
+_VALUE = 4
+"""Bytes of a value in float32."""
+
+_ACTIVATION_FLOPS, _NORM_FLOPS = {"silu": 2, "softmax": 5}, 5
+"""What the profiler counts for an activation of a value, and for a channel of batch normalisation
+beside its pixels."""
+
 
 @dataclass(frozen=True, slots=True)
 class Cost:
@@ -34,11 +41,14 @@ class Cost:
         flops: Floating point operations of one forward pass of one example.
         activations: Values that the convolutions put out for one example. They tell the
             time of training better than FLOPs do (Radosavovic et al. 2020, section 4).
+        memory: Bytes of the values that all layers put out for one example, in float32. A step
+            of training keeps about so much for each example of its batch.
     """
 
     params: int = 0
     flops: int = 0
     activations: int = 0
+    memory: int = 0
 
     def __add__(self, other: "Cost") -> "Cost":
         """Return the cost of two parts together."""
@@ -46,6 +56,7 @@ class Cost:
             self.params + other.params,
             self.flops + other.flops,
             self.activations + other.activations,
+            self.memory + other.memory,
         )
 
     def __sub__(self, other: "Cost") -> "Cost":
@@ -54,6 +65,7 @@ class Cost:
             self.params - other.params,
             self.flops - other.flops,
             self.activations - other.activations,
+            self.memory - other.memory,
         )
 
 
@@ -73,30 +85,40 @@ def layer_cost(layer: Layer, shape: Shape) -> tuple[Shape, Cost]:
         case MaxPool() | AveragePool():
             height, width, channels = _image(layer, shape)
             out: Shape = (ceil(height / 2), ceil(width / 2), channels)
-            return out, Cost(flops=prod(out) * layer.size**2)
+            return out, Cost(flops=prod(out) * layer.size**2, memory=_VALUE * prod(out))
         case Dropout():
-            return shape, Cost()
+            return shape, Cost(memory=_VALUE * prod(shape) if layer.rate else 0)
         case Flatten():
             return (prod(_image(layer, shape)),), Cost()
         case GlobalPool():
-            return (_image(layer, shape)[2],), Cost(flops=prod(shape))
+            channels = _image(layer, shape)[2]
+            return (channels,), Cost(flops=prod(shape), memory=_VALUE * channels)
         case Dense():
             if len(shape) != 1:
                 raise SpaceError(f"dense needs a flat input, got the shape {shape}")
-            return (layer.units,), dense_cost(shape[0], layer.units)
+            return (layer.units,), dense_cost(shape[0], layer.units, layer.activation)
 
 
-def dense_cost(features: int, units: int) -> Cost:
+def activation_flops(name: str) -> int:
+    """Return the FLOPs of an activation for one value: none where the profiler counts none."""
+    return _ACTIVATION_FLOPS.get(name, 0)
+
+
+def dense_cost(features: int, units: int, activation: str) -> Cost:
     """Return the cost of a fully connected layer with bias."""
-    return Cost(params=(features + 1) * units, flops=(2 * features + 1) * units)
+    return Cost(
+        params=(features + 1) * units,
+        flops=(2 * features + 1 + activation_flops(activation)) * units,
+        memory=_VALUE * units,
+    )
 
 
 def head_cost(shape: Shape, classes: int) -> Cost:
     """Return the cost of the head: global average pooling if needed, then the classes."""
     if len(shape) == 1:
-        return dense_cost(shape[0], classes)
+        return dense_cost(shape[0], classes, "softmax")
     flat, pooling = layer_cost(GlobalPool(), shape)
-    return pooling + dense_cost(flat[0], classes)
+    return pooling + dense_cost(flat[0], classes, "softmax")
 
 
 def network_cost(layers: Iterable[Layer], input_shape: Shape, classes: int) -> Cost:
@@ -105,7 +127,8 @@ def network_cost(layers: Iterable[Layer], input_shape: Shape, classes: int) -> C
     Raises:
         SpaceError: A layer does not take what comes from the layer before it.
     """
-    shape, total = input_shape, Cost(flops=prod(input_shape))  # the rescaling of the input
+    values = prod(input_shape)
+    shape, total = input_shape, Cost(flops=2 * values, memory=_VALUE * values)  # the rescaling
     for layer in layers:
         shape, cost = layer_cost(layer, shape)
         total += cost
@@ -123,9 +146,12 @@ def _convolution(layer: Conv | SeparableConv, shape: Shape) -> tuple[Shape, Cost
         put_out = channels + layer.filters
     bias = 0 if layer.batch_norm else layer.filters
     norm = 4 * layer.filters if layer.batch_norm else 0  # gamma, beta, moving mean and variance
-    per_pixel = 2 * weights + bias + (2 * layer.filters if layer.batch_norm else 0)
-    flops = pixels * (per_pixel + layer.filters)
-    return out, Cost(weights + bias + norm, flops, pixels * put_out)
+    normalised = 2 * layer.filters if layer.batch_norm else 0  # and per layer, what scales it
+    activated = activation_flops(layer.activation) * layer.filters
+    flops = pixels * (2 * weights + bias + normalised + activated)
+    flops += _NORM_FLOPS * layer.filters if layer.batch_norm else 0
+    kept = put_out + layer.filters * (2 if layer.batch_norm else 1)
+    return out, Cost(weights + bias + norm, flops, pixels * put_out, _VALUE * pixels * kept)
 
 
 def _image(layer: Layer, shape: Shape) -> tuple[int, int, int]:

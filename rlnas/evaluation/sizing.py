@@ -64,6 +64,10 @@ class Crew:
         )
 
 
+ALONE = Crew(1, 1)
+"""One worker with one thread."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Work:
     """What each worker is to do, as far as it says what it needs.

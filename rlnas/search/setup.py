@@ -23,7 +23,7 @@ from rlnas.evaluation import Executor, InlineExecutor
 from rlnas.evaluation.gpus import choose_gpus
 from rlnas.evaluation.process import CHILDREN_PER_WORKER, ProcessExecutor, ProcessSettings
 from rlnas.evaluation.ray_executor import RayExecutor, cluster_crew
-from rlnas.evaluation.sizing import Crew, Work, choose_crew
+from rlnas.evaluation.sizing import ALONE, Crew, Work, choose_crew
 from rlnas.evaluation.training import TrainingEvaluator, TrainingSettings, UserFunction
 from rlnas.objectives import Objective
 from rlnas.spaces import ImageSpace, Space
@@ -63,7 +63,7 @@ class Setup:
     config: SearchConfig
     data: Data
     space: Space
-    crew: Crew
+    crew: Crew = ALONE
     function: UserFunction | None = None
     baseline: keras.Model | None = None
 
@@ -176,14 +176,28 @@ def make_crew(config: SearchConfig, data: Data, space: Space) -> Crew:
         return cluster_crew(
             engine.ray_address, engine.workers, threads, engine.children_per_gpu, gpus=gpus
         )
+    work = usual_work(space, data, config.recipe, engine.resident_data)
+    found = choose_gpus(engine.gpus)
+    return choose_crew(engine.workers, threads, work, found, engine.children_per_gpu)
+
+
+def usual_work(
+    space: Space, data: Data, recipe: RecipeConfig, resident_megabytes: float = inf
+) -> Work:
+    """Return what a worker needs for children like the reference child.
+
+    Args:
+        space: The grammar.
+        data: The data set.
+        recipe: How children are trained.
+        resident_megabytes: Size up to which workers have a copy of the data.
+    """
     child = space.reference()
     flops = network_cost(child.layers, child.input_shape, child.classes).flops
-    work = Work(
-        megabytes=data.megabytes if data.megabytes <= engine.resident_data else 0.0,
-        step_flops=_BACKWARD * flops * config.recipe.batch_size,
+    return Work(
+        megabytes=data.megabytes if data.megabytes <= resident_megabytes else 0.0,
+        step_flops=_BACKWARD * flops * recipe.batch_size,
     )
-    gpus_found = choose_gpus(engine.gpus)
-    return choose_crew(engine.workers, threads, work, gpus_found, engine.children_per_gpu)
 
 
 def make_space(config: SearchConfig, data: Data) -> Space:

@@ -5,7 +5,7 @@ from dataclasses import fields
 from functools import lru_cache
 from typing import Any, NamedTuple
 
-from rlnas.cost import LAYER_TYPES, Cost, Shape, head_cost, layer_cost
+from rlnas.cost import LAYER_TYPES, Cost, Shape, activation_flops, head_cost, layer_cost
 from rlnas.spaces.rules import may_step
 
 _SMALL = 64
@@ -102,8 +102,13 @@ class Fitting:
             legal = self._legal(kind, field, ground)
             if not legal:
                 return None
-            cheapest = legal[0] if field == "activation" else min(legal)
-            options.append(max(legal) if field == "stride" else cheapest)
+            match field:
+                case "activation":
+                    options.append(min(legal, key=activation_flops))
+                case "stride":
+                    options.append(max(legal))
+                case _:
+                    options.append(min(legal))
         return tuple(options)
 
     def _compute_legal(self, kind: str, field: str, ground: Ground) -> tuple[Any, ...]:
