@@ -1,10 +1,11 @@
 """Children per minute of the engine, a plain Keras loop, KerasTuner and Optuna, on the same work.
 
 Each trains the same architectures, drawn uniformly from the default space (or with ``--small`` from
-one of small networks), with the same epochs, batch size, optimizer and data, in a process of its
-own, one after the other. The time is that of all children; what comes before the first, imports and
-the start of our workers, stands in a column of its own. Competitors use all cores, as they do by
-default, and one worker of ours as many threads as `rlnas search` would give it.
+one of small networks), with the same first weights, epochs, batch size, optimizer and data, in a
+process of its own, one after the other. The time is that of all children; what comes before the
+first, imports and the start of our workers, stands in a column of its own. Competitors use all
+cores, as they do by default, and one worker of ours as many threads as `rlnas search` would give
+it.
 
 A second table says where the time of a child goes in a worker with one thread: building the model,
 tracing its graphs, what TensorFlow does before the first step (optimising them), training,
@@ -75,27 +76,38 @@ def recipe(epochs: int) -> Any:
     return RecipeConfig(epochs=epochs)
 
 
+def ready_workers(data: Any, crew: Any) -> Any:
+    """Return an executor all of whose workers have started: they could not build a first child."""
+    from rlnas.evaluation import Job
+    from rlnas.evaluation.process import ProcessExecutor, ProcessSettings
+    from rlnas.evaluation.training import TrainingEvaluator
+    from rlnas.spaces import Architecture
+
+    settings = ProcessSettings(
+        workers=crew.workers, threads=crew.threads, environments=crew.environments()
+    )
+    executor = ProcessExecutor(TrainingEvaluator(data), settings)
+    impossible = Architecture((), (), (), 0)
+    for worker in range(crew.workers):
+        executor.submit(Job(-1 - worker, "", impossible, recipe(1), SEED))
+    ready = 0
+    while ready < crew.workers:
+        ready += len(executor.completed())
+    return executor
+
+
 def with_workers(workers: int) -> Callable[[Any, int, int], Iterator[tuple[int, float]]]:
     """Return what trains with so many worker processes."""
 
     def run(data: Any, count: int, epochs: int) -> Iterator[tuple[int, float]]:
         from rlnas.evaluation import Job
-        from rlnas.evaluation.process import ProcessExecutor, ProcessSettings
         from rlnas.evaluation.sizing import choose_crew
-        from rlnas.evaluation.training import TrainingEvaluator
         from rlnas.search.setup import usual_work
-        from rlnas.spaces import Architecture, ImageSpace
+        from rlnas.spaces import ImageSpace
 
         space = ImageSpace(data.input_shape, data.classes)
         crew = choose_crew(workers, None, usual_work(space, data, recipe(epochs)))
-        settings = ProcessSettings(workers=workers, threads=crew.threads)
-        executor = ProcessExecutor(TrainingEvaluator(data), settings)
-        nothing = Architecture((), (), (), 0)  # no child can be built of it
-        for worker in range(workers):
-            executor.submit(Job(-1 - worker, "", nothing, recipe(epochs), SEED))
-        ready = 0
-        while ready < workers:
-            ready += len(executor.completed())
+        executor = ready_workers(data, crew)
         yield READY
         for number, architecture in enumerate(architectures(data, count)):
             executor.submit(Job(number, str(number), architecture, recipe(epochs), SEED + number))
@@ -107,12 +119,15 @@ def with_workers(workers: int) -> Callable[[Any, int, int], Iterator[tuple[int, 
     return run
 
 
-def compiled(data: Any, architecture: Any, epochs: int) -> Any:
-    """Return the model of an architecture as a user would compile it."""
+def compiled(data: Any, architecture: Any, epochs: int, number: int) -> Any:
+    """Return the model of an architecture as a user would compile it, with the weights of ours."""
+    import keras
+
     from rlnas.children.decoder import decode
     from rlnas.children.recipes import batch_norm_momentum, make_optimizer
 
     count = len(data.x_train)
+    keras.utils.set_random_seed(SEED + number)
     momentum = batch_norm_momentum(recipe(epochs), count)
     model = decode(architecture, scale=data.scale, batch_norm_momentum=momentum)
     model.compile(
@@ -146,7 +161,7 @@ def fit_loop(data: Any, count: int, epochs: int) -> Iterator[tuple[int, float]]:
     networks = architectures(data, count)
     yield READY
     for number, architecture in enumerate(networks):
-        yield number, fitted(compiled(data, architecture, epochs), data, epochs)
+        yield number, fitted(compiled(data, architecture, epochs, number), data, epochs)
         keras.backend.clear_session()
 
 
@@ -161,7 +176,8 @@ def keras_tuner(
     class Model(keras_tuner.HyperModel):  # type: ignore[misc]
         def build(self, hp: Any) -> Any:
             hp.Float("number", 0, 1)  # so that no two trials are the same to it
-            return compiled(data, networks[min(len(found), count - 1)], epochs)
+            number = min(len(found), count - 1)
+            return compiled(data, networks[number], epochs, number)
 
         def fit(self, hp: Any, model: Any, *args: Any, **given: Any) -> Any:
             history = super().fit(hp, model, *args, **given)
@@ -188,7 +204,8 @@ def optuna_loop(data: Any, count: int, epochs: int) -> Iterator[tuple[int, float
 
     def objective(trial: Any) -> float:
         keras.backend.clear_session()
-        return fitted(compiled(data, networks[trial.number], epochs), data, epochs)
+        number = trial.number
+        return fitted(compiled(data, networks[number], epochs, number), data, epochs)
 
     yield READY
     study = optuna.create_study(

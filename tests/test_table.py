@@ -151,3 +151,9 @@ def test_published_tables_are_whole(name, file, networks, best, real_data):
     assert table.space.size == networks
     assert table.best_report == pytest.approx(best, abs=0.3)
     assert np.isfinite(table.best_reward)
+
+
+def test_a_report_that_is_missing_is_not_taken_for_the_key(write):
+    columns = with_columns(COLUMNS, key="none", report=("none",))
+    with pytest.raises(DataError, match=r"has no column 'none': expected one of [a-z, ]+$"):
+        read_table(write(TABLE), columns)

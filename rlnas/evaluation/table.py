@@ -186,8 +186,12 @@ def _check_columns(names: Sequence[str], columns: TableFormat, path: Path) -> No
         if name not in names:
             raise DataError(
                 f"{path} has no column {name!r}: expected one of {', '.join(names)}"
-                + ("; pass --key none to count each row" if name == columns.key else "")
+                + ("; pass --key none to count each row" if _is_key(name, columns) else "")
             )
+
+
+def _is_key(name: str, columns: TableFormat) -> bool:
+    return name == columns.key != NO_KEY
 
 
 def _needed(columns: TableFormat) -> Iterator[str]:
