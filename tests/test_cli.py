@@ -112,6 +112,21 @@ def test_list_names_each_run_and_marks_a_damaged_one(root, tmp_path, capsys):
     assert "small" in run(capsys, "list", "--root", tmp_path)[1]
 
 
+def test_a_run_says_whether_anybody_goes_on_with_it(root, tmp_path, capsys):
+    def told(command):
+        return " ".join(run(capsys, *command, "--root", tmp_path)[1].split())
+
+    shutil.copytree(root / "small", tmp_path / "small")
+    assert "stopped" not in told(["list"]) + told(["show", "small"])
+    folder = RunFolder(tmp_path, "small")
+    with closing(folder.open()) as journal:
+        journal.set_meta({"status": "searching"})
+    for command in (["list"], ["show", "small"]):
+        assert "searching, stopped" in told(command)
+        with folder.writing():
+            assert "searching, stopped" not in told(command)
+
+
 def test_list_of_an_empty_root_says_how_to_start(tmp_path, capsys):
     assert "start one with: rlnas search" in run(capsys, "list", "--root", tmp_path)[1]
 

@@ -82,8 +82,8 @@ def print_run(found: SearchResult, folder: RunFolder, newest: int) -> None:
     console = _console()
     ended = sum(trial.state != RUNNING for trial in found.trials)
     console.print(
-        f"{found.run}: {found.status}, {found.controller} on {found.dataset}, seed {found.seed}, "
-        f"{ended} trials in {duration(found.seconds)}"
+        f"{found.run}: {_standing(found.status, going=folder.is_held())}, {found.controller} on "
+        f"{found.dataset}, seed {found.seed}, {ended} trials in {duration(found.seconds)}"
     )
     trials = found.trials[-newest:] if newest else found.trials
     if trials:
@@ -117,6 +117,7 @@ def list_row(folder: RunFolder) -> dict[str, Any]:
     return {
         "run": found.run,
         "status": found.status,
+        "going": folder.is_held(),
         "dataset": found.dataset,
         "controller": found.controller,
         "seed": found.seed,
@@ -125,6 +126,11 @@ def list_row(folder: RunFolder) -> dict[str, Any]:
         "test_accuracy": found.best.test_accuracy if found.best else None,
         "started": found.trials[0].started if found.trials else None,
     }
+
+
+def _standing(status: str, *, going: bool) -> str:
+    """Return how far a run is, and whether anybody goes on with it."""
+    return status if going or status == "done" else f"{status}, stopped"
 
 
 def print_list(rows: list[dict[str, Any]], root: Path) -> None:
@@ -139,7 +145,7 @@ def print_list(rows: list[dict[str, Any]], root: Path) -> None:
     for row in rows:
         table.add_row(
             row["run"],
-            row["status"],
+            _standing(row["status"], going=row.get("going", True)),
             row.get("dataset", ""),
             row.get("controller", ""),
             str(row.get("trials", "")),

@@ -212,6 +212,17 @@ class RunFolder:
                 ) from error
             yield
 
+    def is_held(self) -> bool:
+        """Tell whether a process holds the right to write now."""
+        try:
+            with open(self.path / "lock") as lock:
+                fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+        except OSError:
+            return False  # nobody has written yet, or nobody can tell
+        return False
+
 
 def run_folders(root: Path) -> list[RunFolder]:
     """Return all runs below a root, by name.
