@@ -299,10 +299,10 @@ def test_fits_are_rarer_when_much_is_known_and_a_loaded_screen_goes_on_from_the_
     screen = Screen(IMAGE, GaussianProcess(), history, 0)
     sequences = list(dict.fromkeys(uniform(IMAGE, rng) for _ in range(4 * MOST_KNOWN)))
     probe, known = sequences[:20], sequences[20 : 20 + 3 * MOST_KNOWN]
-    for tokens in known[:-3]:
+    for tokens in known[:-5]:
         history.add(tokens, float(rng.random()))
     fitted, _ = screen.predict(probe)
-    for tokens in known[-3:-1]:
+    for tokens in known[-5:-1]:
         history.add(tokens, float(rng.random()))
         assert np.array_equal(screen.predict(probe)[0], fitted)
     loaded = Screen(IMAGE, GaussianProcess(), history, 0)

@@ -1,7 +1,6 @@
 """The surrogate screen: of many candidates, which is worth a training?"""
 
 from collections.abc import Mapping, Sequence
-from math import ceil
 from typing import Any
 
 import numpy as np
@@ -17,8 +16,9 @@ from rlnas.spaces import Space
 MOST_KNOWN = 300
 """Trials a surrogate is fitted on at most, so that its cost stays flat (chosen)."""
 
-_MOST_UNFITTED = 5
-"""Trials between two fits at most; one up to `MOST_KNOWN`, two up to twice that (chosen)."""
+_UNFITTED = 5
+"""Trials between two fits where more than `MOST_KNOWN` are known, of which a part is then chosen
+anew (chosen); up to there each trial brings a fit."""
 
 KAPPAS = (0.0, 0.5, 1.0, 1.5, 2.0)
 """Standard deviations of optimism, in turn: from trusting the mean to exploring (chosen)."""
@@ -176,7 +176,7 @@ class Screen:
     def _outdated(self) -> bool:
         """Whether the last fit is too old: where much is known, only when some more of it came."""
         known = len(self._history)
-        return known - self._fitted >= min(ceil(known / MOST_KNOWN), _MOST_UNFITTED)
+        return known - self._fitted >= (1 if known <= MOST_KNOWN else _UNFITTED)
 
     def _refit(self) -> None:
         if self._outdated:
