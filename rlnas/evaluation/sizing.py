@@ -21,7 +21,8 @@ _PER_GPU, _GPU_MEGABYTES = 4, 2000.0
 data (chosen)."""
 
 _WORTH_A_THREAD = 3e8
-"""FLOPs of a training step from which one more thread helps (benchmarks/threads.py)."""
+"""FLOPs of a training step for each thread (chosen: steps on digits, at a third of this, are slower
+with two threads than with one)."""
 
 _GROUP = Path("/sys/fs/cgroup")
 _GROUPS = (
