@@ -22,7 +22,7 @@ from importlib.metadata import version
 from typing import Any
 
 import numpy as np
-from throughput import READY, SEED, architectures, fit_loop, ready_workers, recipe
+from throughput import SEED, fit_loop, ready_workers, trained
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
@@ -53,20 +53,12 @@ def random_data(size: str) -> Any:
 
 def on_gpu(data: Any, count: int, epochs: int, at_a_time: int) -> Iterator[tuple[int, float]]:
     """Train with so many workers on the first GPU, or on the cores where there is none."""
-    from rlnas.evaluation import Job
     from rlnas.evaluation.gpus import choose_gpus
     from rlnas.evaluation.sizing import Work, choose_crew
 
     gpus = choose_gpus(None)[:1]
     crew = choose_crew(at_a_time, None, Work(), gpus, at_a_time if gpus else None)
-    executor = ready_workers(data, crew)
-    yield READY
-    for number, architecture in enumerate(architectures(data, count)):
-        executor.submit(Job(number, str(number), architecture, recipe(epochs), SEED + number))
-    while results := executor.completed():
-        for result in results:
-            yield result.job.id, result.outcome.val_accuracy[-1]
-    executor.close()
+    return trained(ready_workers(data, crew), data, count, epochs)
 
 
 def child(engine: str, size: str, count: int) -> None:
@@ -80,9 +72,9 @@ def child(engine: str, size: str, count: int) -> None:
         run = on_gpu(data, count, epochs, int(engine))
     next(run)
     began = time.perf_counter()
-    trained = len(list(run))
+    children = len(list(run))
     seconds = time.perf_counter() - began
-    print(json.dumps({"seconds": seconds, "children": trained, "gpu": backend_sees_gpus()}))
+    print(json.dumps({"seconds": seconds, "children": children, "gpu": backend_sees_gpus()}))
 
 
 def measured(engine: str, size: str, count: int) -> dict[str, Any]:

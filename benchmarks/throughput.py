@@ -96,25 +96,30 @@ def ready_workers(data: Any, crew: Any) -> Any:
     return executor
 
 
+def trained(executor: Any, data: Any, count: int, epochs: int) -> Iterator[tuple[int, float]]:
+    """Train with workers that are ready, and close them."""
+    from rlnas.evaluation import Job
+
+    yield READY
+    for number, architecture in enumerate(architectures(data, count)):
+        executor.submit(Job(number, str(number), architecture, recipe(epochs), SEED + number))
+    while results := executor.completed():
+        for result in results:
+            yield result.job.id, result.outcome.val_accuracy[-1]
+    executor.close()
+
+
 def with_workers(workers: int) -> Callable[[Any, int, int], Iterator[tuple[int, float]]]:
     """Return what trains with so many worker processes."""
 
     def run(data: Any, count: int, epochs: int) -> Iterator[tuple[int, float]]:
-        from rlnas.evaluation import Job
         from rlnas.evaluation.sizing import choose_crew
         from rlnas.search.setup import usual_work
         from rlnas.spaces import ImageSpace
 
         space = ImageSpace(data.input_shape, data.classes)
         crew = choose_crew(workers, None, usual_work(space, data, recipe(epochs)))
-        executor = ready_workers(data, crew)
-        yield READY
-        for number, architecture in enumerate(architectures(data, count)):
-            executor.submit(Job(number, str(number), architecture, recipe(epochs), SEED + number))
-        while results := executor.completed():
-            for result in results:
-                yield result.job.id, result.outcome.val_accuracy[-1]
-        executor.close()
+        yield from trained(ready_workers(data, crew), data, count, epochs)
 
     return run
 

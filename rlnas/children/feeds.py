@@ -1,6 +1,5 @@
 """Where the steps of a graph take their examples from: the device, or a stream from the host."""
 
-from collections.abc import Callable
 from typing import Any, Protocol
 
 import numpy as np
@@ -105,7 +104,8 @@ def _stream(x: Array, y: Labels, order: Array, size: int) -> Any:
     """Return an iterator over batches of examples and classes in an order."""
     import tensorflow as tf
 
-    read: Callable[[Array], tuple[Array, Labels]] = lambda rows: (x[rows], y[rows])  # noqa: E731
+    def read(rows: Array) -> tuple[Array, Labels]:
+        return x[rows], y[rows]
 
     def batch(rows: Any) -> tuple[Any, Any]:
         examples, classes = tf.numpy_function(read, [rows], [x.dtype, y.dtype], stateful=False)

@@ -139,10 +139,10 @@ def graphs(
         def body(number: Any, nats: Any) -> tuple[Any, Any]:
             return number + 1, nats + step(*feed.batch(source, number))
 
-        def goes_on(number: Any, nats: Any) -> Any:
+        def unfinished(number: Any, nats: Any) -> Any:
             return tf.logical_and(number < until, tf.math.is_finite(nats))
 
-        _, nats = tf.while_loop(goes_on, body, (first, nats))
+        _, nats = tf.while_loop(unfinished, body, (first, nats))
         weights.write_back()
         return nats
 

@@ -33,8 +33,8 @@ class EngineConfig(Record):
     )
     workers: Annotated[Count | None, BeforeValidator(or_auto)] = option(
         None,
-        "Children that are trained at the same time, or auto: as many as cores and memory allow. "
-        "Default: auto.",
+        "Children that are trained at the same time, or auto: as many as cores, memory and GPUs "
+        "allow. Default: auto.",
     )
     ray_address: str | None = option(
         None,

@@ -365,11 +365,12 @@ def _make_setup(
         check_space(space, data)
     crew = make_crew(config, data, space)
     inline = config.engine.chosen == "inline"
+    baseline = config.baseline if baseline is None else baseline
     threads = prepare(
         crew.threads,
         deterministic=not config.engine.jit_compile,
         # Children in processes of their own need the memory of the GPUs; a baseline trains here.
-        gpus=config.engine.gpus != "none" and (inline or config.baseline is not None),
+        gpus=config.engine.gpus != "none" and (inline or baseline is not None),
     )
     return Setup(
         config=config,
@@ -377,5 +378,5 @@ def _make_setup(
         space=space,
         crew=replace(crew, threads=threads) if inline else crew,
         function=function,
-        baseline=load_baseline(config.baseline if baseline is None else baseline, data),
+        baseline=load_baseline(baseline, data),
     )
