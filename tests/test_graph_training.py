@@ -13,7 +13,7 @@ from rlnas.children.graph_training import GraphTrainer
 from rlnas.children.recipes import make_optimizer
 from rlnas.children.training import FitTrainer
 from rlnas.config import OPTIMIZERS, DataConfig, RecipeConfig
-from rlnas.cost import Conv, Dense, GlobalPool, MaxPool, SeparableConv
+from rlnas.cost import Conv, Dense, Dropout, GlobalPool, MaxPool, SeparableConv
 from rlnas.spaces import Architecture
 
 tf = pytest.importorskip("tensorflow", reason="the graph trainer is TensorFlow's")
@@ -24,6 +24,7 @@ DATA = load_data(None, DataConfig(), 0).sampled(150, 0)
 LAYERS = (
     Conv(8, 3, 1, "relu", True),
     MaxPool(2),
+    Dropout(0.2),
     SeparableConv(8, 3, 1, "silu", False),
     GlobalPool(),
     Dense(8, "elu"),

@@ -3,7 +3,12 @@
 import pytest
 
 from rlnas.children.backend import keras
-from rlnas.children.recipes import batch_norm_momentum, make_optimizer, steps_per_epoch
+from rlnas.children.recipes import (
+    batch_norm_momentum,
+    learning_rates,
+    make_optimizer,
+    steps_per_epoch,
+)
 from rlnas.config import OPTIMIZERS, SCHEDULES, RecipeConfig
 
 COSINE = [1.0, 0.9330127, 0.75, 0.5, 0.25, 0.0669873, 0.0]
@@ -52,6 +57,13 @@ def test_name_gives_the_optimizer(name, kind, options, schedule):
     optimizer = make_optimizer(RecipeConfig(optimizer=name, schedule=schedule), 100)
     assert type(optimizer) is getattr(keras.optimizers, kind)
     assert options.items() <= optimizer.get_config().items()
+
+
+@pytest.mark.parametrize("schedule", SCHEDULES)
+def test_learning_rates_are_those_the_optimizer_takes(schedule):
+    recipe = RecipeConfig(epochs=2, batch_size=8, learning_rate=0.3, schedule=schedule)
+    taken = rates(recipe, examples=20, steps=2 * 3)
+    assert learning_rates(recipe, 20) == pytest.approx(taken, rel=1e-6, abs=1e-9)
 
 
 def test_every_known_optimizer_is_tested_above():

@@ -14,11 +14,12 @@ import numpy as np
 from rlnas.children.backend import keras
 from rlnas.children.data import Data, examples_at_once
 from rlnas.children.feeds import Feed, ResidentFeed, StreamFeed
-from rlnas.children.fused_norm import with_fused_norms
+from rlnas.children.fused_layers import MovingStatistics, with_fused_layers
+from rlnas.children.graph_loss import cross_entropy
 from rlnas.children.graph_weights import graph_weights
 from rlnas.children.history import History, goes_on
-from rlnas.children.measures import cross_entropy, right
-from rlnas.children.recipes import make_optimizer, steps_per_epoch
+from rlnas.children.measures import right
+from rlnas.children.recipes import learning_rates, make_optimizer, steps_per_epoch
 from rlnas.config import RecipeConfig
 
 _STEPS_AT_ONCE = 100
@@ -129,9 +130,12 @@ def graphs(
     """
     import tensorflow as tf
 
-    fused = model if jit_compile else with_fused_norms(model)  # XLA fuses by itself
-    weights = graph_weights(model, make_optimizer(recipe, len(data.x_train)))
-    step, look = _step(fused, weights), _look(fused)
+    fused, statistics = model, MovingStatistics([])
+    if not jit_compile:  # XLA fuses by itself
+        fused, statistics = with_fused_layers(model)
+    how = recipe, len(data.x_train)
+    weights = graph_weights(model, make_optimizer(*how), learning_rates(*how))
+    step, look = _step(fused, weights, statistics), _look(fused)
     if jit_compile:
         step = tf.function(step, jit_compile=True)  # not look: its last piece is of any size
 
@@ -144,6 +148,7 @@ def graphs(
 
         _, nats = tf.while_loop(unfinished, body, (first, nats))
         weights.write_back()
+        statistics.write_back()
         return nats
 
     pieces = -(-len(data.y_val) // examples_at_once(data.x_val))
@@ -163,7 +168,7 @@ def graphs(
     return tf.function(learn, autograph=False), tf.function(validate, autograph=False)
 
 
-def _step(model: keras.Model, weights: Any) -> Any:
+def _step(model: keras.Model, weights: Any, statistics: MovingStatistics) -> Any:
     """Return what makes one step on a batch and returns the sum of its losses."""
     import tensorflow as tf
 
@@ -176,9 +181,12 @@ def _step(model: keras.Model, weights: Any) -> Any:
             outputs, new_state, penalties = model.stateless_call(
                 values, [each.value for each in state], x, training=True, return_losses=True
             )
-            nats = cross_entropy(y, outputs)
-            loss = tf.reduce_mean(nats) + sum(penalties)
-        weights.apply(tape.gradient(loss, values, unconnected_gradients="zero"))
+            nats, logits, gradient = cross_entropy(y, outputs)
+        examples = tf.shape(y)[0]
+        begin = [gradient / tf.cast(examples, gradient.dtype), *map(tf.ones_like, penalties)]
+        gradients = tape.gradient([logits, *penalties], values, begin, "zero")
+        weights.apply(gradients)
+        statistics.move(examples)
         for variable, value in zip(state, new_state, strict=True):
             if value is not variable.value:
                 variable.assign(value)
@@ -193,6 +201,7 @@ def _look(model: keras.Model) -> Any:
 
     def look(x: Any, y: Any) -> tuple[Any, Any]:
         outputs = model(x, training=False)
-        return tf.reduce_sum(cross_entropy(y, outputs)), tf.reduce_sum(right(y, outputs))
+        nats, _, _ = cross_entropy(y, outputs)
+        return tf.reduce_sum(nats), tf.reduce_sum(right(y, outputs))
 
     return look

@@ -56,24 +56,27 @@ class JoinedWeights:
     Args:
         model: The child.
         optimizer: Its optimizer, not built yet.
+        rates: Its learning rate in each step, float32[steps].
     """
 
-    def __init__(self, model: keras.Model, optimizer: keras.optimizers.Optimizer) -> None:
+    def __init__(
+        self, model: keras.Model, optimizer: keras.optimizers.Optimizer, rates: Any
+    ) -> None:
         """See the class."""
         self._variables, self._optimizer = model.trainable_variables, optimizer
         self._shapes = [tuple(variable.shape) for variable in self._variables]
         self._sizes = [int(np.prod(shape)) for shape in self._shapes]
         self._joined = keras.Variable(self._as_one([v.value for v in self._variables]))
         if type(optimizer) in _ADAMS and not optimizer.amsgrad:
-            self._optimizer = FusedAdam(optimizer)
+            self._optimizer = FusedAdam(optimizer, rates)
         self._optimizer.build([self._joined])
 
     def values(self) -> list[Any]:
         """Return what the weights are now, a tensor each."""
         import tensorflow as tf
 
-        parts = tf.split(self._joined.value, self._sizes)
-        return [tf.reshape(part, shape) for part, shape in zip(parts, self._shapes, strict=True)]
+        parts = zip(tf.split(self._joined.value, self._sizes), self._shapes, strict=True)
+        return [tf.reshape(part, shape) if len(shape) != 1 else part for part, shape in parts]
 
     def apply(self, gradients: Sequence[Any]) -> None:
         """Make one step of the optimizer."""
@@ -88,7 +91,8 @@ class JoinedWeights:
     def _as_one(parts: Sequence[Any]) -> Any:
         import tensorflow as tf
 
-        return tf.concat([tf.reshape(part, [-1]) for part in parts], 0)
+        flat = tf.constant([-1])
+        return tf.concat([tf.reshape(p, flat) if len(p.shape) != 1 else p for p in parts], 0)
 
 
 class FusedAdam:
@@ -99,11 +103,15 @@ class FusedAdam:
 
     Args:
         optimizer: Whose settings and count of steps are used.
+        rates: Its learning rate in each step, float32[steps].
     """
 
-    def __init__(self, optimizer: keras.optimizers.Adam) -> None:
+    def __init__(self, optimizer: keras.optimizers.Adam, rates: Any) -> None:
         """See the class."""
         self._settings = optimizer
+        betas = np.array([[optimizer.beta_1, optimizer.beta_2]], np.float32)
+        powers = betas ** np.arange(1, len(rates) + 1, dtype=np.float32)[:, None]
+        self._of_steps = np.concatenate([rates[:, None], powers], axis=1)  # float32[steps, 3]
 
     def build(self, variables: Sequence[Any]) -> None:
         """Make the moments of the only variable."""
@@ -118,16 +126,15 @@ class FusedAdam:
         import tensorflow as tf
 
         settings, variable = self._settings, variables[0].value
-        rate = tf.cast(settings.learning_rate, tf.float32)
-        step = tf.cast(settings.iterations + 1, tf.float32)
+        rate, power, other_power = tf.unstack(tf.gather(self._of_steps, settings.iterations.value))
         if settings.weight_decay:
             variable.assign(variable * (1 - rate * settings.weight_decay))
         tf.raw_ops.ResourceApplyAdam(
             var=variable.handle,
             m=self._moments[0].handle,
             v=self._moments[1].handle,
-            beta1_power=tf.pow(settings.beta_1, step),
-            beta2_power=tf.pow(settings.beta_2, step),
+            beta1_power=power,
+            beta2_power=other_power,
             lr=rate,
             beta1=settings.beta_1,
             beta2=settings.beta_2,
@@ -138,16 +145,17 @@ class FusedAdam:
 
 
 def graph_weights(
-    model: keras.Model, optimizer: keras.optimizers.Optimizer
+    model: keras.Model, optimizer: keras.optimizers.Optimizer, rates: Any
 ) -> SeparateWeights | JoinedWeights:
     """Return the weights of a child, joined where that changes nothing.
 
     Args:
         model: The child, built.
         optimizer: Its optimizer, not built yet.
+        rates: Its learning rate in each step, float32[steps].
     """
     variables = model.trainable_variables
     alike = variables and all(variable.dtype == "float32" for variable in variables)
     if alike and type(optimizer) in _ELEMENTWISE:
-        return JoinedWeights(model, optimizer)
+        return JoinedWeights(model, optimizer, rates)
     return SeparateWeights(model, optimizer)

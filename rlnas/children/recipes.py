@@ -2,6 +2,9 @@
 
 from math import ceil
 
+import numpy as np
+import numpy.typing as npt
+
 from rlnas.children.backend import keras
 from rlnas.config import RecipeConfig
 
@@ -42,10 +45,8 @@ def make_optimizer(recipe: RecipeConfig, examples: int) -> keras.optimizers.Opti
         recipe: How the child is trained.
         examples: Number of training examples.
     """
-    rate: float | keras.optimizers.schedules.LearningRateSchedule = recipe.learning_rate
-    if recipe.schedule == "cosine":
-        steps = recipe.epochs * steps_per_epoch(recipe, examples)
-        rate = keras.optimizers.schedules.CosineDecay(recipe.learning_rate, steps)
+    schedule = _schedule(recipe, examples)
+    rate = recipe.learning_rate if schedule is None else schedule
     optimizers = keras.optimizers
     match recipe.optimizer:
         case "adam":
@@ -60,3 +61,27 @@ def make_optimizer(recipe: RecipeConfig, examples: int) -> keras.optimizers.Opti
             return optimizers.SGD(rate, momentum=0.9, nesterov=True)
         case _:
             return optimizers.SGD(rate)
+
+
+def learning_rates(recipe: RecipeConfig, examples: int) -> npt.NDArray[np.float32]:
+    """Return the learning rate of each step of a training, float32[steps].
+
+    Args:
+        recipe: How the child is trained.
+        examples: Number of training examples.
+    """
+    steps = np.arange(recipe.epochs * steps_per_epoch(recipe, examples), dtype=np.float32)
+    schedule = _schedule(recipe, examples)
+    if schedule is None:
+        return np.full_like(steps, recipe.learning_rate)
+    return np.asarray(keras.ops.convert_to_numpy(schedule(keras.ops.convert_to_tensor(steps))))
+
+
+def _schedule(
+    recipe: RecipeConfig, examples: int
+) -> keras.optimizers.schedules.LearningRateSchedule | None:
+    """Return the learning-rate schedule of a recipe; None if the rate stays what it is."""
+    if recipe.schedule != "cosine":
+        return None
+    steps = recipe.epochs * steps_per_epoch(recipe, examples)
+    return keras.optimizers.schedules.CosineDecay(recipe.learning_rate, steps)
