@@ -4,28 +4,33 @@
    sigma 1), through the real executor, loop and journal: which share of the workers' time is spent
    in children, from the moment all have begun to the last proposal?
 2. Searches on NAS-Bench-201 by rows with 1, 8, 32 and 64 proposals in flight, whose results come in
-   an order of chance: the regret after 300 trials is what asynchrony costs.
+   an order of chance: the regret behind 20, 50, 100, 192 and 300 trials is what asynchrony costs.
 3. A journal of ten thousand trials: opening, listing, resuming.
 
-    python benchmarks/scaling.py                         all three, about 15 minutes on 2 cores
+    python benchmarks/scaling.py                         all three, about an hour on 2 cores
     python benchmarks/scaling.py --only journal
+    python benchmarks/scaling.py --only asynchrony --plot docs/asynchrony.png
 """
 
-import argparse
 import json
 import os
+import sys
 import tempfile
 import time
 from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from arguments import on_tables
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 WORKERS, TRIALS, MEAN, SIGMA = 64, 1000, 2.0, 1.0
 IN_FLIGHT = (1, 8, 32, 64)
+SEARCHED, AT = 300, (20, 50, 100, 192, 300)
 LONG = 10_000
 META = {
     "status": "searching",
@@ -112,16 +117,23 @@ def workers() -> dict[str, float]:
     }
 
 
-def asynchronous(table: Any, controller: Any, trials: int, in_flight: int, seed: int) -> float:
-    """Search a table with so many proposals under way; return the regret of what it would pick."""
-    from rlnas.controllers import Trajectory, propose
+def asynchronous(table: Any, in_flight: int, seed: int) -> list[float]:
+    """Search a table with so many proposals under way.
 
+    Returns:
+        Behind each trial, the regret of what the search would pick.
+    """
+    from rlnas.config import ControllerConfig
+    from rlnas.controllers import Trajectory, make_controller, propose
+
+    controller = make_controller(table.space, ControllerConfig(), seed, trials=SEARCHED)
     chance = np.random.default_rng([seed, in_flight])
     under_way: list[Any] = []
     known: set[str] = set()
-    best, report, ended = -np.inf, 0.0, 0
-    while ended < trials:
-        while len(under_way) < in_flight and len(known) < trials:
+    best, report = -np.inf, 0.0
+    regrets: list[float] = []
+    while len(regrets) < SEARCHED:
+        while len(under_way) < in_flight and len(known) < SEARCHED:
             tokens, log_probs = propose(controller, table.space)
             key = table.space.key(table.space.architecture(tokens))
             if key in known:
@@ -131,30 +143,38 @@ def asynchronous(table: Any, controller: Any, trials: int, in_flight: int, seed:
             known.add(key)
             under_way.append((tokens, log_probs, table.rows[key]))
         tokens, log_probs, row = under_way.pop(int(chance.integers(len(under_way))))
-        ended += 1
         if row.reward > best:
             best, report = row.reward, row.report
         controller.learn([Trajectory(tokens, log_probs, row.reward, False)])
-    return float(table.best_report - report)
+        regrets.append(float(table.best_report - report))
+    return regrets
 
 
-def asynchrony(folder: Path, seeds: int) -> dict[str, dict[str, float]]:
-    """Return mean regret and its standard error by proposals in flight."""
-    from rlnas.config import ControllerConfig
-    from rlnas.controllers import make_controller
+def asynchrony(
+    folder: Path, seeds: int, processes: int, picture: Path | None
+) -> dict[str, dict[str, float]]:
+    """Return mean regret and its standard error by proposals in flight and trials."""
     from rlnas.evaluation import FORMATS, read_table, with_columns
+    from rlnas.search.benchmark.report import plot
 
     columns = with_columns(FORMATS["nasbench201"], key="none")
     table = read_table(folder / "nasbench201_cifar10.csv.gz", columns)
-    found = {}
-    for in_flight in IN_FLIGHT:
-        regrets = []
-        for seed in range(seeds):
-            made = make_controller(table.space, ControllerConfig(), seed, trials=300)
-            regrets.append(asynchronous(table, made, 300, in_flight, seed))
-        error = float(np.std(regrets, ddof=1) / np.sqrt(seeds))
-        found[str(in_flight)] = {"mean": float(np.mean(regrets)), "error": error}
-    return found
+    curves = {}
+    with ProcessPoolExecutor(processes) as pool:
+        for in_flight in IN_FLIGHT:
+            search = partial(asynchronous, table, in_flight)
+            curves[f"{in_flight} in flight"] = np.array(list(pool.map(search, range(seeds))))
+            print(f"{in_flight} in flight: {seeds} searches", file=sys.stderr, flush=True)
+    if picture:
+        plot(curves, {"table": "NAS-Bench-201 by rows", "seeds": seeds}, picture)
+    return {
+        f"{name}, {trials} trials": {
+            "mean": float(curve[:, trials - 1].mean()),
+            "error": float(curve[:, trials - 1].std(ddof=1) / np.sqrt(seeds)),
+        }
+        for name, curve in curves.items()
+        for trials in AT
+    }
 
 
 def timed(act: Callable[[], Any]) -> tuple[float, Any]:
@@ -203,21 +223,17 @@ def journal() -> dict[str, float]:
 
 def main() -> None:
     """Print what was asked for."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    data = os.environ.get("RLNAS_TEST_DATA")
+    parser = on_tables(__doc__)
     parser.add_argument("--only", choices=PARTS, action="append")
-    parser.add_argument("--tables", type=Path, default=Path(data) / "tables" if data else None)
-    parser.add_argument("--seeds", type=int, default=100)
+    parser.add_argument("--plot", type=Path, help="draw the regret with each number in flight")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     chosen = parser.parse_args()
     parts = chosen.only or PARTS
-    if "asynchrony" in parts and chosen.tables is None:
-        parser.error("--tables: expected the folder of the tables, or RLNAS_TEST_DATA to be set")
     found: dict[str, Any] = {}
     if "workers" in parts:
         found["workers"] = workers()
     if "asynchrony" in parts:
-        found["asynchrony"] = asynchrony(chosen.tables, chosen.seeds)
+        found["asynchrony"] = asynchrony(chosen.tables, chosen.seeds, chosen.workers, chosen.plot)
     if "journal" in parts:
         found["journal"] = journal()
     if chosen.json:
