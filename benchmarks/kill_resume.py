@@ -4,11 +4,12 @@ Each run trains real children on digits. The process kills itself at the instant
 asked for; then ``rlnas resume`` ends the run. Compared bit for bit with a run that was
 never stopped: tokens, seeds, rewards and all that was learned, the final weights of the
 policy, the report, the exported JSON and the exported weights. Counted: starts of
-children, of which only the one that was under way may start once more, and how often
+children, of which only those that were under way may start once more, and how often
 TensorBoard shows each step of each tag.
 
-    python benchmarks/kill_resume.py            all kills, about 10 minutes on 2 cores
-    python benchmarks/kill_resume.py --kills 3  the first three
+    python benchmarks/kill_resume.py              all kills, about 10 minutes on 2 cores
+    python benchmarks/kill_resume.py --kills 3    the first three
+    python benchmarks/kill_resume.py --workers 2  with worker processes, ``--deterministic``
 """
 
 import argparse
@@ -35,6 +36,9 @@ CONFIG = {
     "final": {"top_k": 2, "epochs": 2},
     "engine": {"executor": "inline"},
 }
+IN_FLIGHT = 3
+"""Children under way at most, where there are workers."""
+
 KILLS = [
     ("before the first trial", "brief reference", 1),
     ("before the first trial", "before commit of proposal", 1),
@@ -79,9 +83,10 @@ def on_call(owner: Any, name: str, count: int, act: Callable[[Callable[[], Any]]
     setattr(owner, name, call)
 
 
-def arm(instant: str, count: int) -> None:
+def arm(instant: str, count: int, workers: int) -> None:
     """Make this process die at the count-th time it comes to an instant."""
     from rlnas.evaluation import training
+    from rlnas.evaluation.process import ProcessExecutor
     from rlnas.search import export, journal, recorder
     from rlnas.search.contenders import Contenders
 
@@ -102,7 +107,9 @@ def arm(instant: str, count: int) -> None:
         "before commit of proposal": (journal.Journal, "propose", count, at_once),
         "in commit of proposal": (journal, "_store_state", count, at_once),
         "after commit of proposal": (journal.Journal, "propose", count, after),
-        "training": (training.TrainingEvaluator, "_train", count, soon),
+        "training": (ProcessExecutor, "submit", count, soon)
+        if workers
+        else (training.TrainingEvaluator, "_train", count, soon),
         "before commit of result": (journal.Journal, "finish", count, at_once),
         "in commit of result": (journal, "_store_state", 2 * count, after),
         "before commit of contender": (journal.Journal, "store", count, at_once),
@@ -115,18 +122,25 @@ def arm(instant: str, count: int) -> None:
     on_call(*places[instant])
 
 
-def child(root: Path, instant: str, count: int) -> None:
+def config(workers: int) -> dict[str, Any]:
+    """Return the config of a search with so many workers; 0 for none."""
+    if not workers:
+        return CONFIG
+    return CONFIG | {"engine": {"workers": workers, "deterministic": True, "in_flight": IN_FLIGHT}}
+
+
+def child(root: Path, instant: str, count: int, workers: int) -> None:
     """Run the search in this process, armed to die."""
     from rlnas.search.run import Search
 
     if instant:
-        arm(instant, count)
-    Search(config=CONFIG, root=root).run()
+        arm(instant, count, workers)
+    Search(config=config(workers), root=root).run()
 
 
-def run_child(root: Path, instant: str = "", count: int = 0) -> int:
+def run_child(root: Path, workers: int, instant: str = "", count: int = 0) -> int:
     """Run the search in a process of its own; return its exit code."""
-    words = [sys.executable, __file__, "--child", str(root), instant, str(count)]
+    words = [sys.executable, __file__, "--child", str(root), instant, str(count), str(workers)]
     return subprocess.run(words, check=False).returncode
 
 
@@ -242,16 +256,16 @@ def judge(root: Path, whole: Path, died: set[str]) -> dict[str, Any]:
     }
 
 
-def measure(kills: int) -> dict[str, Any]:
+def measure(kills: int, workers: int) -> dict[str, Any]:
     """Run all kills and return their verdicts."""
     rows = []
     with tempfile.TemporaryDirectory() as temporary:
         base = Path(temporary)
-        if run_child(base / "whole") != 0:
+        if run_child(base / "whole", workers) != 0:
             raise SystemExit("the uninterrupted run failed")
         for number, (phase, instant, count) in enumerate(KILLS[:kills], 1):
             root = base / str(number)
-            killed = run_child(root, instant, count)
+            killed = run_child(root, workers, instant, count)
             died = under_way(root)
             ended = resume(root)
             row = {"phase": phase, "instant": f"{instant} {count}", "killed": killed == -9}
@@ -261,17 +275,18 @@ def measure(kills: int) -> dict[str, Any]:
             )
             rows.append(row)
             print(number, row, file=sys.stderr, flush=True)
-    return {"kills": rows, "passed": all(passed(row) for row in rows)}
+    return {"kills": rows, "passed": all(passed(row, workers) for row in rows)}
 
 
-def passed(row: dict[str, Any]) -> bool:
+def passed(row: dict[str, Any], workers: int) -> bool:
     """Tell whether a kill was survived without a trace.
 
-    The child that was under way starts once more; in an export none was.
+    The children that were under way start once more; in an export none was.
     """
     if not row["killed"] or not row["resumed"] or row["different"]:
         return False
-    allowed = 0 if row["phase"] == "in export" else 1
+    under_way = IN_FLIGHT if workers else 1
+    allowed = 0 if row["phase"] == "in export" else under_way
     needless = row["needless_starts"] or row["extra_starts"] > allowed
     return not needless and row["doubled_steps"] == 0
 
@@ -282,14 +297,17 @@ def main() -> None:
     parser.add_argument(
         "--kills", type=int, default=len(KILLS), help="how many kills (default all)"
     )
+    parser.add_argument(
+        "--workers", type=int, default=0, help="worker processes (default none: in the search)"
+    )
     parser.add_argument("--json", action="store_true", help="print JSON")
-    parser.add_argument("--child", nargs=3, help=argparse.SUPPRESS)
+    parser.add_argument("--child", nargs=4, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.child:
-        root, instant, count = arguments.child
-        child(Path(root), instant, int(count))
+        root, instant, count, workers = arguments.child
+        child(Path(root), instant, int(count), int(workers))
         return
-    result = measure(arguments.kills)
+    result = measure(arguments.kills, arguments.workers)
     if arguments.json:
         print(json.dumps(result))
         return
@@ -304,7 +322,8 @@ def main() -> None:
             f"| {', '.join(row.get('needless_starts', [])) or 'none'} "
             f"| {row.get('doubled_steps')} |"
         )
-    print(f"\n{sum(map(passed, result['kills']))} of {len(result['kills'])} passed")
+    survived = sum(passed(row, arguments.workers) for row in result["kills"])
+    print(f"\n{survived} of {len(result['kills'])} passed")
 
 
 if __name__ == "__main__":
