@@ -28,6 +28,7 @@ _OWNERS = {
     "baseline_decay": ("reinforce",),
     "imitation": ("ppo",),
     "warm_start": ("ppo",),
+    "from_reference": ("ppo",),
     "population": ("evolution", "genetic"),
     "tournament": ("evolution", "genetic"),
 }
@@ -92,6 +93,11 @@ class ControllerConfig(Record):
         None,
         "What the policy of ppo learns before the first trial: the name or the folder of an "
         "earlier run, or flops, that larger networks are better. Default: nothing.",
+    )
+    from_reference: bool = option(
+        True,
+        "Let ppo learn what the reference child earned, which is trained before the search anyway, "
+        "and begin with edits of it. Default: yes (benchmarks/real_children.py).",
     )
     population: Count | None = option(
         None,

@@ -5,7 +5,7 @@ this size learns from some hundred results only if it takes several steps on eac
 at ranks rather than at rewards, and proposes nothing twice; `docs/benchmarks.md` measures it.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -172,6 +172,7 @@ class PPOController:
         self._count = 0
         self._since_best = 0
         self._heated = 0
+        self._begun = False  # with what somebody knew
 
     def warm_start(self, known: Sequence[Scored]) -> None:
         """Learn which architectures are likely to be good, before the first proposal.
@@ -195,6 +196,21 @@ class PPOController:
             first = figures["entropy"] if first is None else first
             if figures["entropy"] < _WARM_END * first:
                 break
+
+    def begin_with(self, tokens: Sequence[int], reward: float) -> None:
+        """Learn what an architecture earned that was not proposed, before the first proposal.
+
+        It will not be proposed. With a surrogate, every second proposal is an edit of the best so
+        far until enough is known to predict.
+
+        Args:
+            tokens: A finished architecture of the space.
+            reward: What it earned; finite.
+        """
+        known = tuple(int(token) for token in tokens)
+        self._know(known)
+        self._take(Trajectory(known, tuple(self._log_probs(known)), reward, False))
+        self._begun = True
 
     def act(self, observation: Array, mask: Array) -> Action:
         """Choose the next token of each episode; arguments as in `Controller.act`."""
@@ -257,6 +273,7 @@ class PPOController:
             "count": self._count,
             "since_best": self._since_best,
             "heated": self._heated,
+            "begun": self._begun,
         }
 
     def load(self, state: State) -> None:
@@ -280,6 +297,7 @@ class PPOController:
         ]
         self._count, self._heated = int(state["count"]), int(state["heated"])
         self._since_best = int(state["since_best"])
+        self._begun = bool(state.get("begun", False))  # older states lack it
 
     def save_weights(self, path: Path) -> None:
         """Write the policy's weights as a Keras file.
@@ -303,7 +321,9 @@ class PPOController:
                 tokens = self._new_draw()
             elif place < (_STAGNANT_EDITS if self._stagnant else self._settings.screened):
                 tokens = self._new_edit()
-        elif screen.ready and screen.on and place < self._settings.screened:
+        elif not screen.ready:
+            tokens = self._new_edit() if self._begun and self._count % 2 == 0 else None
+        elif screen.on and place < self._settings.screened:
             tokens = self._picked(screen)
         if tokens is None:
             tokens = self._new_sample()
@@ -337,11 +357,16 @@ class PPOController:
 
     def _log_prob(self, tokens: Tokens) -> float:
         total = 0.0
+        for log_prob in self._log_probs(tokens):
+            total += log_prob
+        return total
+
+    def _log_probs(self, tokens: Tokens) -> Iterator[float]:
+        """Yield the policy's log-probability of each token behind those before it."""
         for place, token in enumerate(tokens):
             prefix = tokens[:place]
             policy = self._policy.row(prefix, self._space.mask(prefix))
-            total += float(np.log(max(policy[token], _LEAST)))
-        return total
+            yield float(np.log(max(policy[token], _LEAST)))
 
     def _new_sample(self) -> Tokens:
         """Return a sample of the policy that was never proposed; a hotter one if it must be."""

@@ -16,8 +16,15 @@ from rlnas.config import (
     default_root,
     make_config,
 )
-from rlnas.controllers import Scored, check_controller_class, make_controller
-from rlnas.errors import ConfigError, ControllerError, InterruptedRunError, RlnasError, RunError
+from rlnas.controllers import Controller, Scored, check_controller_class, make_controller
+from rlnas.errors import (
+    ConfigError,
+    ControllerError,
+    InterruptedRunError,
+    RlnasError,
+    RunError,
+    SpaceError,
+)
 from rlnas.evaluation.training import UserFunction
 from rlnas.search.changes import (
     DONE,
@@ -28,9 +35,9 @@ from rlnas.search.changes import (
     retrain_anew,
 )
 from rlnas.search.comparison import gap_curve
-from rlnas.search.contenders import Contenders
+from rlnas.search.contenders import REFERENCE, Contenders
 from rlnas.search.folder import RunFolder, create_next
-from rlnas.search.journal import LONG, Journal
+from rlnas.search.journal import BRIEF, LONG, Journal
 from rlnas.search.loop import SearchLoop
 from rlnas.search.monitor import write_control
 from rlnas.search.prior import read_prior
@@ -244,8 +251,8 @@ class Search:
             self.config.seed,
             trials=self.config.budget.most_trials,
         )
-        if journal.state() is None and (prior := self._read_prior()):
-            controller.warm_start(prior)  # type: ignore[attr-defined]  # of ppo alone
+        if journal.state() is None:
+            self._prepare(controller, journal)
         recorder = Recorder(self._setup, folder, journal, controller)
         stack.enter_context(closing(recorder))
         recorder.rebuild()
@@ -281,6 +288,19 @@ class Search:
         recorder.final(journal.contenders(LONG), kept)
         recorder.export_final(trial, contenders.model(kept))
         journal.set_meta({"status": DONE, "best_trial": trial.id})
+
+    def _prepare(self, controller: Controller, journal: Journal) -> None:
+        """Tell a new controller what is known before the first trial, as the config says."""
+        if prior := self._read_prior():
+            controller.warm_start(prior)  # type: ignore[attr-defined]  # of ppo alone
+        if self.config.controller.name != "ppo" or not self.config.controller.from_reference:
+            return
+        brief = {each.name: each.metrics for each in journal.contenders(BRIEF)}
+        if (metrics := brief.get(REFERENCE)) is not None:
+            space, reward = self._setup.space, self._setup.objective.reward(metrics)
+            with suppress(SpaceError):  # caps of the user's that the reference child does not keep
+                known = space.architecture(space.reference().tokens)
+                controller.begin_with(known.tokens, reward)  # type: ignore[attr-defined]
 
     def _read_prior(self) -> list[Scored]:
         source = self.config.controller.warm_start

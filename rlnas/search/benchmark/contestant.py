@@ -13,6 +13,7 @@ from rlnas.errors import ConfigError
 _ELSEWHERE = {
     "name": "the controller's name in front of the first plus sign",
     "warm_start": "no prior on a table (benchmarks/prior.py measures them)",
+    "from_reference": "no reference child on a table",
 }
 """Fields of a controller that are no setting of a contestant, and what is expected instead."""
 
