@@ -7,6 +7,8 @@ run at the same time with one thread each. The same command goes on where it was
 downloads the data unless ``KERAS_HOME`` already has it.
 
     python benchmarks/real_children.py --to FOLDER      10 seeds, hours on 2 cores
+
+ppo begins with what the reference child earned; ``--without-reference`` shows what that is worth.
 """
 
 import argparse
@@ -41,14 +43,14 @@ FIGURES = {
 }
 
 
-def pair(seed: int, root: Path) -> dict[str, Any]:
-    """Run, or go on with, one search and its control; return `rlnas compare` of both."""
+def pair(seed: int, root: Path, more: Sequence[str]) -> dict[str, Any]:
+    """Run, or go on with, one search and its control, with more flags; return how they compare."""
     name = f"seed{seed}"
     if (root / name).exists():
         words = ["resume", name]
     else:
         flags = [word for flag in FLAGS.items() for word in flag]
-        words = ["search", *flags, "--name", name, "--seed", str(seed)]
+        words = ["search", *flags, *more, "--name", name, "--seed", str(seed)]
     with (root / f"{name}.log").open("a") as log:
         rlnas([*words, "--root", str(root)], log, log)
     done = rlnas(
@@ -71,7 +73,11 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=10, help="number of seeds")
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--to", type=Path, default=Path("benchmark-real-children"))
+    parser.add_argument(
+        "--without-reference", action="store_true", help="ppo is not told of the reference child"
+    )
     chosen = parser.parse_args()
+    more = ["--no-from-reference"] if chosen.without_reference else []
     chosen.to.mkdir(parents=True, exist_ok=True)
     print("| seed | " + " | ".join(FIGURES.values()) + " |")
     print("|---" * (1 + len(FIGURES)) + "|", flush=True)
@@ -79,7 +85,7 @@ def main() -> None:
     with ThreadPoolExecutor(chosen.workers) as pool:
         seeds = range(chosen.first, chosen.first + chosen.seeds)
         for seed, found in zip(
-            seeds, pool.map(lambda seed: pair(seed, chosen.to), seeds), strict=True
+            seeds, pool.map(lambda seed: pair(seed, chosen.to, more), seeds), strict=True
         ):
             pairs.append(found)
             cells = [f"{found[each]['first']:.4f}, {found[each]['second']:.4f}" for each in FIGURES]
