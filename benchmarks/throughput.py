@@ -262,7 +262,7 @@ def parts(data: Any, count: int, epochs: int) -> dict[str, float]:
 
     from rlnas.children import graph_training
     from rlnas.children.feeds import ResidentFeed
-    from rlnas.children.recipes import steps_per_epoch
+    from rlnas.children.recipes import make_optimizer, steps_per_epoch
     from rlnas.children.runtime import prepare
     from rlnas.cost import network_cost
     from rlnas.evaluation.training import TrainingEvaluator
@@ -280,7 +280,10 @@ def parts(data: Any, count: int, epochs: int) -> dict[str, float]:
         marks.append(time.perf_counter())
         cost = network_cost(architecture.layers, architecture.input_shape, data.classes)
         with graph_training.optimised(cost.flops, len(data.x_train), epochs):
-            learn, look = graph_training.graphs(model, how, data, feed, jit_compile=False)
+            optimizer = make_optimizer(how, len(data.x_train), model)
+            learn, look = graph_training.graphs(
+                model, optimizer, how, data, feed, jit_compile=False
+            )
             source = feed.training(order)
             learn.get_concrete_function(source, zero, zero, nats)
             look.get_concrete_function(feed.validation())

@@ -48,6 +48,35 @@ def test_one_epoch_equals_fit_from_the_same_weights_and_batches(optimizer):
     alike.assert_trains_as_fit(ScanTrainer, CHILD, DATA, ordered, recipe, SEED)
 
 
+@pytest.mark.parametrize(
+    "part",
+    [
+        {"schedule": "gradient", "rate_per_layer": 0.5},
+        {"l1": 1e-3, "l2": 1e-2, "dropout": 0.3, "label_smoothing": 0.2},
+        {"augment": "flip,rotation,zoom,shift", "augment_strength": 0.3},
+    ],
+    ids=str,
+)
+def test_parts_of_the_recipe_train_as_under_fit(part):
+    recipe = RecipeConfig(epochs=1, batch_size=32, **part)
+    alike.assert_trains_as_fit(ScanTrainer, CHILD, DATA, in_the_same_order(DATA, 0), recipe, SEED)
+
+
+def test_plateau_lowers_the_rate_of_a_child_that_learns_nothing(monkeypatch):
+    lowered, found = scan_training._with_rate, []
+
+    def watched(*given):
+        values = lowered(*given)
+        found.append(float(values[1]))  # behind the number of the step
+        return values
+
+    monkeypatch.setattr(scan_training, "_with_rate", watched)
+    recipe = RecipeConfig(epochs=3, batch_size=32, schedule="plateau", learning_rate=1e-9)
+    plain = Architecture((), (GlobalPool(),), DATA.input_shape, DATA.classes)
+    ScanTrainer(DATA).train(alike.built(plain, DATA), recipe, SEED)
+    assert found == pytest.approx([1e-9, 0.2e-9, 0.04e-9])
+
+
 def test_each_epoch_has_its_own_order_and_each_seed_too():
     recipe = RecipeConfig(epochs=2, batch_size=32)
     losses = [ScanTrainer(DATA).train(built(), recipe, seed).loss for seed in (1, 1, 2)]

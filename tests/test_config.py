@@ -5,6 +5,7 @@ import pytest
 import yaml
 
 from rlnas.config import (
+    AUGMENTATIONS,
     CONTROLLERS,
     DATASETS,
     OPTIMIZERS,
@@ -40,7 +41,7 @@ def written(tmp_path, text):
 def test_each_flag_stands_for_one_field():
     flags = [flag.flag for flag in FLAGS if flag.flag]
     assert len(set(flags)) == len(flags)
-    assert all(re.fullmatch(r"--[a-z]+(-[a-z]+)*", flag) for flag in flags)
+    assert all(re.fullmatch(r"--[a-z][a-z0-9]*(-[a-z]+)*", flag) for flag in flags)
 
 
 def test_no_flag_takes_the_name_of_another_option():
@@ -67,6 +68,7 @@ def test_known_names_are_accepted():
         ("controller", "name", CONTROLLERS),
         ("recipe", "optimizer", OPTIMIZERS),
         ("recipe", "schedule", SCHEDULES),
+        ("recipe", "augment", (*AUGMENTATIONS, "none")),
     ):
         for name in names:
             assert getattr(getattr(make_config({section: {field: name}}), section), field) == name
@@ -225,8 +227,8 @@ def test_run_name_that_is_no_plain_folder_name_is_refused(name):
 
 def test_unknown_choice_of_a_name_gives_the_nearest():
     assert refusal({"recipe": {"optimizer": "admaw"}}) == (
-        "recipe.optimizer (--optimizer): unknown optimizer 'admaw': did you mean adamw or adam? "
-        "known are adam, adamw, momentum, nesterov, rmsprop, sgd"
+        "recipe.optimizer (--optimizer): unknown optimizer 'admaw': did you mean adamw or adam or "
+        "adagrad? known are adagrad, adam, adamw, momentum, nesterov, rmsprop, sgd"
     )
 
 

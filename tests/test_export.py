@@ -344,15 +344,70 @@ def test_script_has_the_optimizer_of_the_recipe(name, schedule):
         epochs=3, batch_size=4, optimizer=name, schedule=schedule, learning_rate=0.125
     )
     made = executed(source(recipe=recipe))["make_optimizer"]
-    steps = () if schedule == "fixed" else (9,)  # of 10 examples
+    steps = (9,) if schedule in ("cosine", "exponential", "step") else ()  # of 10 examples
     mine, ours = made(*steps).get_config(), make_optimizer(recipe, 10).get_config()
     assert {**mine, "name": ""} == {**ours, "name": ""}  # Keras numbers the names
+
+
+PARTS = [
+    *({"schedule": schedule} for schedule in SCHEDULES),
+    {"rate_per_layer": 0.5},
+    {"rate_per_layer": 0.5, "schedule": "gradient", "optimizer": "sgd"},
+    {"l1": 1e-4, "l2": 1e-3, "dropout": 0.25, "label_smoothing": 0.1},
+    {"augment": "flip,rotation,zoom,shift", "augment_strength": 0.2, "schedule": "plateau"},
+]
+
+
+@pytest.mark.parametrize("part", PARTS, ids=str)
+def test_script_trains_by_the_recipe(part, tmp_path, monkeypatch, capsys):
+    names, built = executed(source(recipe=RecipeConfig(batch_size=128, **part))), []
+    build = names["build_model"]
+    names["build_model"] = lambda: built.append(build()) or built[0]
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", ["model.py", "--epochs", "2"])
+    names["main"]()
+    assert "test accuracy 0." in capsys.readouterr().out
+    assert (tmp_path / "trained.keras").is_file()
+
+
+def test_script_makes_the_steps_of_the_recipe():
+    recipe = RecipeConfig(
+        optimizer="sgd", learning_rate=0.5, schedule="gradient", rate_per_layer=0.5
+    )
+    names = executed(source(recipe=recipe))
+    moved = []
+    for make in (names["make_optimizer"], lambda model: make_optimizer(recipe, 10, model)):
+        keras.utils.set_random_seed(0)
+        model = names["build_model"]()
+        before, optimizer = model.get_weights(), make(model)
+        for size in (1e-4, 1.0):
+            gradients = [size * keras.ops.ones(each.shape) for each in model.trainable_variables]
+            optimizer.apply(gradients, model.trainable_variables)
+        moved.append([b - a for b, a in zip(before, model.get_weights(), strict=True)])
+    for mine, ours in zip(*moved, strict=True):
+        np.testing.assert_allclose(mine, ours, rtol=1e-6)
+    assert np.abs(moved[0][0]).max() < np.abs(moved[0][-1]).max()
+
+
+def test_script_builds_the_dropout_and_the_penalties_of_the_recipe():
+    recipe = RecipeConfig(l1=1e-4, l2=1e-3, dropout=0.25)
+    for architecture in RANDOM[:5]:
+        built = executed(source(architecture, recipe=recipe))["build_model"]()
+        decoded = decode(
+            architecture,
+            scale=1 / 16,
+            batch_norm_momentum=0.8641,
+            dropout=recipe.dropout,
+            penalties=(recipe.l1, recipe.l2),
+        )
+        assert built.to_json() == decoded.to_json()
 
 
 def test_scripts_are_laid_out_as_ruff_would(tmp_path, root):
     long = [f'class "{number}"' if number % 2 else f"it's {number}" for number in range(12)]
     scripts = [source(architecture) for architecture in RANDOM]
     scripts += [source(data_name=name) for name in ("cifar10", "data.npz", str(tmp_path))]
+    scripts += [source(RANDOM[-1], recipe=RecipeConfig(**part)) for part in PARTS]
     scripts += [
         source(recipe=RecipeConfig(schedule="fixed"), data_name="data.npz"),
         source(class_names=[f"class-{number}" for number in range(100)]),

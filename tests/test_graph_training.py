@@ -51,6 +51,32 @@ def test_one_epoch_equals_fit_from_the_same_weights_and_batches(optimizer):
     alike.assert_trains_as_fit(GraphTrainer, CHILD, DATA, ordered, recipe, SEED)
 
 
+PARTS = [
+    {"schedule": "exponential"},
+    {"schedule": "step"},
+    {"schedule": "gradient"},
+    {"schedule": "gradient", "optimizer": "sgd"},
+    {"rate_per_layer": 0.5},
+    {"rate_per_layer": 0.5, "optimizer": "momentum"},
+    {"l1": 1e-3},
+    {"l2": 1e-2},
+    {"dropout": 0.3},
+    {"label_smoothing": 0.2},
+    {"augment": "flip"},
+    {"augment": "rotation"},
+    {"augment": "zoom"},
+    {"augment": "shift"},
+    {"augment": "flip,rotation,zoom,shift", "augment_strength": 0.3},
+]
+
+
+@pytest.mark.parametrize("part", PARTS, ids=str)
+def test_each_part_of_the_recipe_trains_as_under_fit(part):
+    recipe = RecipeConfig(epochs=1, batch_size=32, **part)
+    ordered = in_the_same_order(DATA, 0)
+    alike.assert_trains_as_fit(GraphTrainer, CHILD, DATA, ordered, recipe, SEED)
+
+
 def test_each_epoch_has_its_own_order_and_each_seed_too():
     first, second = in_the_same_order(DATA, 0), in_the_same_order(DATA, 1)
     assert not np.array_equal(first.y_train, second.y_train)
@@ -70,6 +96,19 @@ def test_learning_rate_follows_the_schedule_to_its_end(monkeypatch):
     GraphTrainer(DATA).train(built(), recipe, SEED)
     assert int(made[0].iterations) == 3 * 5
     assert float(made[0].learning_rate) == pytest.approx(0.0, abs=1e-9)
+
+
+def test_plateau_lowers_the_rate_of_a_child_that_learns_nothing(monkeypatch):
+    made = []
+    monkeypatch.setattr(
+        graph_training,
+        "make_optimizer",
+        lambda *given: made.append(make_optimizer(*given)) or made[0],
+    )
+    recipe = RecipeConfig(epochs=3, batch_size=32, schedule="plateau", learning_rate=1e-9)
+    plain = Architecture((), (GlobalPool(),), DATA.input_shape, DATA.classes)
+    GraphTrainer(DATA).train(alike.built(plain, DATA), recipe, SEED)
+    assert float(made[0].learning_rate) == pytest.approx(1e-9 * 0.2**2)  # the first is progress
 
 
 @pytest.mark.parametrize("trainer", [GraphTrainer, FitTrainer])

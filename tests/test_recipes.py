@@ -1,5 +1,6 @@
 """How a child is trained: optimizers, schedules, the momentum of batch normalisation."""
 
+import numpy as np
 import pytest
 
 from rlnas.children.backend import keras
@@ -7,8 +8,10 @@ from rlnas.children.recipes import (
     batch_norm_momentum,
     learning_rates,
     make_optimizer,
+    plateau_factor,
     steps_per_epoch,
 )
+from rlnas.children.training import _lower
 from rlnas.config import OPTIMIZERS, SCHEDULES, RecipeConfig
 
 COSINE = [1.0, 0.9330127, 0.75, 0.5, 0.25, 0.0669873, 0.0]
@@ -41,6 +44,85 @@ def test_fixed_learning_rate_stays():
     assert rates(recipe, examples=10, steps=8) == [0.25] * 8
 
 
+def test_exponential_decay_leaves_a_hundredth_at_the_end():
+    recipe = RecipeConfig(epochs=2, batch_size=4, learning_rate=0.5, schedule="exponential")
+    found = rates(recipe, examples=8, steps=5)  # 2 steps per epoch; roots of 0.01
+    assert found == pytest.approx([0.5, 0.158114, 0.05, 0.0158114, 0.005], rel=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("epochs", "expected"),
+    [
+        (2, [1, 1, 0.1, 0.01]),  # 4 steps: the half are 2, three quarters are 3
+        (3, [1, 1, 1, 0.1, 0.1, 0.01]),  # 6 steps: 3 and 4.5
+    ],
+)
+def test_steps_lower_the_rate_at_the_half_and_at_three_quarters(epochs, expected):
+    recipe = RecipeConfig(epochs=epochs, batch_size=4, learning_rate=1.0, schedule="step")
+    assert rates(recipe, examples=8, steps=2 * epochs) == pytest.approx(expected)
+
+
+FALLS = [1.0, 0.8, 0.8, 0.79995, 0.7, 0.9, 0.69]
+"""Validation losses; those of epochs 3, 4 and 6 did not fall, the fourth by too little."""
+
+
+def test_plateau_takes_a_fifth_behind_each_epoch_without_progress():
+    found = [plateau_factor(FALLS[:epochs]) for epochs in range(len(FALLS) + 1)]
+    assert found == pytest.approx([1, 1, 1, 0.2, 0.04, 0.04, 0.008, 0.008])
+
+
+def test_plateau_is_what_the_callback_of_keras_does():
+    recipe, model = RecipeConfig(schedule="plateau", learning_rate=0.5), flat_model()
+    model.compile(make_optimizer(recipe, 100), "mse")
+    (callback,) = _lower(recipe)
+    callback.set_model(model)
+    callback.on_train_begin()
+    for epoch, loss in enumerate(FALLS):
+        callback.on_epoch_end(epoch, {"val_nats": loss})
+        expected = 0.5 * plateau_factor(FALLS[: epoch + 1])
+        assert float(model.optimizer.learning_rate) == pytest.approx(expected, rel=1e-5)
+
+
+def flat_model():
+    """Two dense layers with a normalisation between them, all weights 1."""
+    layers = keras.layers
+    model = keras.Sequential(
+        [
+            keras.Input((1,)),
+            layers.Dense(1, kernel_initializer="ones"),
+            layers.BatchNormalization(),
+            layers.Dense(1, kernel_initializer="ones"),
+        ]
+    )
+    return model
+
+
+def moved(recipe, gradient):
+    """How far one step moves each variable of the model."""
+    model = flat_model()
+    before = [np.array(variable) for variable in model.trainable_variables]
+    optimizer = make_optimizer(recipe, 100, model)
+    gradients = [keras.ops.full(variable.shape, gradient) for variable in before]
+    optimizer.apply(gradients, model.trainable_variables)
+    after = [np.array(variable) for variable in model.trainable_variables]
+    return [float(np.squeeze(b - a)) for b, a in zip(before, after, strict=True)]
+
+
+def test_layers_nearer_to_the_input_learn_more_slowly():
+    recipe = RecipeConfig(optimizer="sgd", learning_rate=0.5, schedule="fixed", rate_per_layer=0.5)
+    # Kernel and bias, scale and centre of the normalisation with them, kernel and bias.
+    assert moved(recipe, 1.0) == pytest.approx([0.25] * 4 + [0.5] * 2)
+
+
+@pytest.mark.parametrize(
+    ("gradient", "rate"),
+    [(0.40, 0.05), (0.41, 0.5)],  # the norm of six of them: 0.98 and 1.004
+)
+def test_small_gradients_go_with_a_tenth_of_the_rate(gradient, rate):
+    recipe = RecipeConfig(optimizer="sgd", learning_rate=0.5, schedule="gradient")
+    assert moved(recipe, gradient) == pytest.approx([rate * gradient] * 6, rel=1e-5)
+
+
 @pytest.mark.parametrize("schedule", SCHEDULES)
 @pytest.mark.parametrize(
     ("name", "kind", "options"),
@@ -48,6 +130,7 @@ def test_fixed_learning_rate_stays():
         ("adam", "Adam", {"beta_1": 0.9, "beta_2": 0.999}),
         ("adamw", "AdamW", {"weight_decay": 0.05}),
         ("rmsprop", "RMSprop", {"rho": 0.9}),
+        ("adagrad", "Adagrad", {"initial_accumulator_value": 0.1}),
         ("sgd", "SGD", {"momentum": 0.0, "nesterov": False}),
         ("momentum", "SGD", {"momentum": 0.9, "nesterov": False}),
         ("nesterov", "SGD", {"momentum": 0.9, "nesterov": True}),
@@ -55,11 +138,16 @@ def test_fixed_learning_rate_stays():
 )
 def test_name_gives_the_optimizer(name, kind, options, schedule):
     optimizer = make_optimizer(RecipeConfig(optimizer=name, schedule=schedule), 100)
-    assert type(optimizer) is getattr(keras.optimizers, kind)
+    assert isinstance(optimizer, getattr(keras.optimizers, kind))
     assert options.items() <= optimizer.get_config().items()
 
 
-@pytest.mark.parametrize("schedule", SCHEDULES)
+@pytest.mark.parametrize("schedule", ["plateau", "gradient"])
+def test_learning_rates_that_come_with_the_training_are_not_known_before(schedule):
+    assert learning_rates(RecipeConfig(schedule=schedule), 20) is None
+
+
+@pytest.mark.parametrize("schedule", ["cosine", "fixed", "exponential", "step"])
 def test_learning_rates_are_those_the_optimizer_takes(schedule):
     recipe = RecipeConfig(epochs=2, batch_size=8, learning_rate=0.3, schedule=schedule)
     taken = rates(recipe, examples=20, steps=2 * 3)

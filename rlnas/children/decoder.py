@@ -19,7 +19,12 @@ _AXES = "channels_last"
 
 
 def decode(
-    architecture: Architecture, *, scale: float = 1 / 255, batch_norm_momentum: float = 0.99
+    architecture: Architecture,
+    *,
+    scale: float = 1 / 255,
+    batch_norm_momentum: float = 0.99,
+    dropout: float = 0.0,
+    penalties: tuple[float, float] = (0.0, 0.0),
 ) -> keras.Model:
     """Return the functional Keras model of an architecture.
 
@@ -30,6 +35,8 @@ def decode(
         architecture: The network.
         scale: Factor that takes raw inputs to 0..1; it becomes a `Rescaling` layer.
         batch_norm_momentum: Momentum of the moving statistics of batch normalisation.
+        dropout: Rate of a dropout before the head.
+        penalties: Weights of the L1 and the L2 penalty on all kernels.
 
     Returns:
         A model from raw inputs, shape ``(batch, *input_shape)``, to class
@@ -39,15 +46,27 @@ def decode(
     x = keras.layers.Rescaling(float(scale), name="rescaling")(inputs)
     for number, layer in enumerate(architecture.layers, 1):
         for keras_layer in _keras_layers(layer, f"{layer.kind}_{number}", batch_norm_momentum):
-            x = keras_layer(x)
+            x = _penalised(keras_layer, penalties)(x)
     if len(x.shape) == 4:
         x = keras.layers.GlobalAveragePooling2D(_AXES, name="head_pool")(x)
+    if dropout:
+        x = keras.layers.Dropout(float(dropout), name="head_dropout")(x)
     # Probabilities need all their bits, also where the layers before compute with fewer.
     head = keras.layers.Dense(
         int(architecture.classes), activation="softmax", name="head", dtype="float32"
     )
-    outputs = head(x)
+    outputs = _penalised(head, penalties)(x)
     return keras.Model(inputs, outputs, name="child")
+
+
+def _penalised(layer: keras.Layer, penalties: tuple[float, float]) -> keras.Layer:
+    """Return a layer whose kernels cost what the penalties say."""
+    if any(penalties):
+        regularizer = keras.regularizers.L1L2(*map(float, penalties))
+        for name in ("kernel", "depthwise", "pointwise"):
+            if hasattr(layer, f"{name}_regularizer"):
+                setattr(layer, f"{name}_regularizer", regularizer)
+    return layer
 
 
 def _keras_layers(layer: Layer, name: str, momentum: float) -> list[keras.Layer]:

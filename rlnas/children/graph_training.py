@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from rlnas.children.augmentation import image_changes
 from rlnas.children.backend import keras
 from rlnas.children.data import Data, examples_at_once
 from rlnas.children.feeds import Feed, ResidentFeed, StreamFeed
@@ -19,7 +20,12 @@ from rlnas.children.graph_loss import cross_entropy
 from rlnas.children.graph_weights import graph_weights
 from rlnas.children.history import History, goes_on
 from rlnas.children.measures import right
-from rlnas.children.recipes import learning_rates, make_optimizer, steps_per_epoch
+from rlnas.children.recipes import (
+    learning_rates,
+    make_optimizer,
+    plateau_factor,
+    steps_per_epoch,
+)
 from rlnas.config import RecipeConfig
 
 _STEPS_AT_ONCE = 100
@@ -61,7 +67,10 @@ class GraphTrainer:
         count = len(self._data.x_train)
         steps = steps_per_epoch(recipe, count)
         feed = self._feed(recipe.batch_size)
-        learn, look = graphs(model, recipe, self._data, feed, jit_compile=self._jit_compile)
+        optimizer = make_optimizer(recipe, count, model)
+        learn, look = graphs(
+            model, optimizer, recipe, self._data, feed, jit_compile=self._jit_compile
+        )
         measured: list[tuple[float, float, float]] = []
         with optimised(flops, count, recipe.epochs):
             for epoch in range(recipe.epochs):
@@ -77,6 +86,9 @@ class GraphTrainer:
                 measured.append((float(nats) / count, val_nats, hits))
                 if not goes_on(measured, floors):
                     break
+                if recipe.schedule == "plateau":
+                    factor = plateau_factor([row[1] for row in measured])
+                    optimizer.learning_rate = recipe.learning_rate * factor
         return History.of_epochs(measured)
 
     def _feed(self, batch_size: int) -> Feed:
@@ -116,7 +128,13 @@ def optimised(flops: int, examples: int, epochs: int) -> Iterator[None]:
 
 
 def graphs(
-    model: keras.Model, recipe: RecipeConfig, data: Data, feed: Feed, *, jit_compile: bool
+    model: keras.Model,
+    optimizer: keras.optimizers.Optimizer,
+    recipe: RecipeConfig,
+    data: Data,
+    feed: Feed,
+    *,
+    jit_compile: bool,
 ) -> tuple[Any, Any]:
     """Return two compiled functions: one makes steps, one validates.
 
@@ -133,15 +151,18 @@ def graphs(
     fused, statistics = model, MovingStatistics([])
     if not jit_compile:  # XLA fuses by itself
         fused, statistics = with_fused_layers(model)
-    how = recipe, len(data.x_train)
-    weights = graph_weights(model, make_optimizer(*how), learning_rates(*how))
-    step, look = _step(fused, weights, statistics), _look(fused)
+    weights = graph_weights(model, optimizer, learning_rates(recipe, len(data.x_train)))
+    changes = image_changes(recipe)
+    step, look = _step(fused, weights, statistics, recipe.label_smoothing), _look(fused)
     if jit_compile:
         step = tf.function(step, jit_compile=True)  # not look: its last piece is of any size
 
     def learn(source: Any, first: Any, until: Any, nats: Any) -> Any:
         def body(number: Any, nats: Any) -> tuple[Any, Any]:
-            return number + 1, nats + step(*feed.batch(source, number))
+            x, y = feed.batch(source, number)
+            for change in changes:
+                x = change(x, training=True)
+            return number + 1, nats + step(x, y)
 
         def unfinished(number: Any, nats: Any) -> Any:
             return tf.logical_and(number < until, tf.math.is_finite(nats))
@@ -168,7 +189,7 @@ def graphs(
     return tf.function(learn, autograph=False), tf.function(validate, autograph=False)
 
 
-def _step(model: keras.Model, weights: Any, statistics: MovingStatistics) -> Any:
+def _step(model: keras.Model, weights: Any, statistics: MovingStatistics, smoothing: float) -> Any:
     """Return what makes one step on a batch and returns the sum of its losses."""
     import tensorflow as tf
 
@@ -181,7 +202,7 @@ def _step(model: keras.Model, weights: Any, statistics: MovingStatistics) -> Any
             outputs, new_state, penalties = model.stateless_call(
                 values, [each.value for each in state], x, training=True, return_losses=True
             )
-            nats, logits, gradient = cross_entropy(y, outputs)
+            nats, logits, gradient = cross_entropy(y, outputs, smoothing)
         examples = tf.shape(y)[0]
         begin = [gradient / tf.cast(examples, gradient.dtype), *map(tf.ones_like, penalties)]
         gradients = tape.gradient([logits, *penalties], values, begin, "zero")

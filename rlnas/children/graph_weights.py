@@ -56,7 +56,7 @@ class JoinedWeights:
     Args:
         model: The child.
         optimizer: Its optimizer, not built yet.
-        rates: Its learning rate in each step, float32[steps].
+        rates: Its learning rate in each step, float32[steps]; None to ask the optimizer.
     """
 
     def __init__(
@@ -67,7 +67,7 @@ class JoinedWeights:
         self._shapes = [tuple(variable.shape) for variable in self._variables]
         self._sizes = [int(np.prod(shape)) for shape in self._shapes]
         self._joined = keras.Variable(self._as_one([v.value for v in self._variables]))
-        if type(optimizer) in _ADAMS and not optimizer.amsgrad:
+        if rates is not None and type(optimizer) in _ADAMS and not optimizer.amsgrad:
             self._optimizer = FusedAdam(optimizer, rates)
         self._optimizer.build([self._joined])
 
@@ -152,7 +152,7 @@ def graph_weights(
     Args:
         model: The child, built.
         optimizer: Its optimizer, not built yet.
-        rates: Its learning rate in each step, float32[steps].
+        rates: Its learning rate in each step, float32[steps]; None to ask the optimizer.
     """
     variables = model.trainable_variables
     alike = variables and all(variable.dtype == "float32" for variable in variables)

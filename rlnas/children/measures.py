@@ -5,7 +5,7 @@ from typing import Any
 from rlnas.children.backend import keras
 
 
-def cross_entropy(y: Any, outputs: Any) -> Any:
+def cross_entropy(y: Any, outputs: Any, smoothing: float = 0.0) -> Any:
     """Return the cross-entropy of each example in nats.
 
     The classes are spelt out: with repeatable operations TensorFlow makes a dozen of the other.
@@ -13,9 +13,10 @@ def cross_entropy(y: Any, outputs: Any) -> Any:
     Args:
         y: Classes, integers[n].
         outputs: Probabilities, float32[n, classes].
+        smoothing: Share of each label that goes to all classes alike.
     """
     one_hot = keras.ops.one_hot(y, outputs.shape[-1], dtype=outputs.dtype)
-    return keras.losses.categorical_crossentropy(one_hot, outputs)
+    return keras.losses.categorical_crossentropy(one_hot, outputs, label_smoothing=smoothing)
 
 
 def right(y: Any, outputs: Any) -> Any:

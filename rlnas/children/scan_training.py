@@ -13,11 +13,12 @@ from typing import Any
 
 import numpy as np
 
+from rlnas.children.augmentation import augmented
 from rlnas.children.backend import keras
 from rlnas.children.data import Data, examples_at_once
 from rlnas.children.history import History, goes_on
 from rlnas.children.measures import cross_entropy, right
-from rlnas.children.recipes import make_optimizer, steps_per_epoch
+from rlnas.children.recipes import make_optimizer, plateau_factor, steps_per_epoch
 from rlnas.config import RecipeConfig
 
 _PART = 64e6
@@ -49,7 +50,8 @@ class ScanTrainer:
         floors: Sequence[float] = (),
     ) -> History:
         """Train a model; see `rlnas.children.training.Trainer`."""
-        optimizer = make_optimizer(recipe, len(self._data.x_train))
+        optimizer = make_optimizer(recipe, len(self._data.x_train), model)
+        model = augmented(model, recipe)
         optimizer.build(model.trainable_variables)
         trainable, others = model.trainable_variables, model.non_trainable_variables
         variables = [*trainable, *others, *optimizer.variables]
@@ -64,6 +66,10 @@ class ScanTrainer:
             measured.append(np.asarray(figures).tolist())
             if not goes_on(measured, floors):
                 break
+            if recipe.schedule == "plateau":
+                factor = plateau_factor([row[1] for row in measured])
+                optimizer.learning_rate = recipe.learning_rate * factor
+                state[2][:] = _with_rate(optimizer, state[2])
         for variable, value in zip(variables, chain(*state), strict=True):
             variable.assign(value)
         return History.of_epochs(measured)
@@ -74,6 +80,14 @@ class ScanTrainer:
 
         data = self._data
         return tuple(jnp.asarray(each) for each in (data.x_train, data.y_train, *_pieces(data)))
+
+
+def _with_rate(optimizer: keras.optimizers.Optimizer, values: list[Any]) -> list[Any]:
+    """Return values of the optimizer's variables with its own learning rate among them."""
+    return [
+        variable.value if variable.name == "learning_rate" else value
+        for variable, value in zip(optimizer.variables, values, strict=True)
+    ]
 
 
 def _values(variables: Sequence[Any]) -> list[Any]:
@@ -113,7 +127,7 @@ def _epoch(
     whole = count // recipe.batch_size * recipe.batch_size  # examples in full batches
     steps = steps_per_epoch(recipe, count)
 
-    step = _step(model, optimizer)
+    step = _step(model, optimizer, recipe.label_smoothing)
 
     @partial(jax.jit, donate_argnums=1)
     def run(arrays: tuple[Any, ...], state: _State, seed: Any, epoch: Any) -> tuple[_State, Any]:
@@ -146,7 +160,8 @@ def _streamed_epoch(
     """
     import jax
 
-    step, size, count = _step(model, optimizer), recipe.batch_size, len(data.x_train)
+    step = _step(model, optimizer, recipe.label_smoothing)
+    size, count = recipe.batch_size, len(data.x_train)
     at_once = max(1, int(_PART // (size * data.x_train[:1].nbytes)))  # steps
     whole = count // size * size
 
@@ -195,7 +210,7 @@ def _order(count: int, seed: Any, epoch: Any) -> Any:
     return jax.random.permutation(jax.random.fold_in(jax.random.key(seed), epoch), count)
 
 
-def _step(model: keras.Model, optimizer: keras.optimizers.Optimizer) -> Any:
+def _step(model: keras.Model, optimizer: keras.optimizers.Optimizer, smoothing: float) -> Any:
     """Return what makes one step on a batch and returns the sum of its losses."""
     import jax
     import jax.numpy as jnp
@@ -208,7 +223,8 @@ def _step(model: keras.Model, optimizer: keras.optimizers.Optimizer) -> Any:
                 trainable, others, x, training=True, return_losses=True
             )
             nats = cross_entropy(y, outputs)
-            return jnp.mean(nats) + sum(penalties), (now, jnp.sum(nats))
+            loss = cross_entropy(y, outputs, smoothing) if smoothing else nats
+            return jnp.mean(loss) + sum(penalties), (now, jnp.sum(nats))
 
         gradients, (others, nats) = jax.grad(loss_of, has_aux=True)(trainable)
         trainable, slots = optimizer.stateless_apply(slots, gradients, trainable)

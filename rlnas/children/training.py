@@ -2,15 +2,18 @@
 
 import math
 from collections.abc import Sequence
+from functools import partial
 from itertools import zip_longest
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 
+from rlnas.children.augmentation import augmented
 from rlnas.children.backend import keras
 from rlnas.children.data import Array, Data, examples_at_once
 from rlnas.children.history import History, is_behind
-from rlnas.children.recipes import make_optimizer
+from rlnas.children.measures import cross_entropy
+from rlnas.children.recipes import LEAST_FALL, PLATEAU, make_optimizer
 from rlnas.config import RecipeConfig
 
 
@@ -33,7 +36,7 @@ class Trainer(Protocol):
 
         Args:
             model: A model from raw inputs to class probabilities; its weights are changed.
-            recipe: Epochs, batch size, optimizer, learning rate and schedule.
+            recipe: How it is trained; its dropout and penalties are the model's own.
             seed: Seed of the order in which examples come, 0 <= seed < 2**31.
             flops: FLOPs of one example, by which a trainer may choose its way; 0 if not known.
             floors: For each epoch, from the first on, the least validation accuracy, the best so
@@ -68,24 +71,42 @@ class FitTrainer:
     ) -> History:
         """Train a model; the order of the examples comes from Keras's global seed."""
         data = self._data
-        model.compile(
-            optimizer=make_optimizer(recipe, len(data.x_train)),
-            loss="sparse_categorical_crossentropy",
-            metrics=["accuracy"],
+        optimizer = make_optimizer(recipe, len(data.x_train), model)
+        fitted_model = augmented(model, recipe)
+        fitted_model.compile(
+            optimizer=optimizer,
+            loss=partial(_loss, smoothing=recipe.label_smoothing),
+            metrics=["accuracy", keras.metrics.SparseCategoricalCrossentropy(name="nats")],
             jit_compile=self._jit_compile or "auto",
         )
-        fitted = model.fit(
+        fitted = fitted_model.fit(
             data.x_train,
             data.y_train,
             batch_size=recipe.batch_size,
             epochs=recipe.epochs,
             validation_data=(data.x_val, data.y_val),
             validation_batch_size=examples_at_once(data.x_val),
-            callbacks=[_stop(model, floors)],
+            callbacks=[*_lower(recipe), _stop(fitted_model, floors)],
             verbose=0,
         ).history
-        columns = (fitted.get(name, []) for name in ("loss", "val_loss", "val_accuracy"))
+        columns = (fitted.get(name, []) for name in ("nats", "val_nats", "val_accuracy"))
         return History.of_epochs(zip_longest(*columns, fillvalue=math.nan))
+
+
+def _loss(y: Any, outputs: Any, smoothing: float) -> Any:
+    """Return the cross-entropy of each example; Keras hands classes on as floats."""
+    return cross_entropy(keras.ops.cast(y, "int32"), outputs, smoothing)
+
+
+def _lower(recipe: RecipeConfig) -> list[keras.callbacks.Callback]:
+    """Return what lowers the learning rate where the schedule goes by the validation loss."""
+    if recipe.schedule != "plateau":
+        return []
+    return [
+        keras.callbacks.ReduceLROnPlateau(
+            monitor="val_nats", mode="min", factor=PLATEAU, patience=1, min_delta=LEAST_FALL
+        )
+    ]
 
 
 def _stop(model: keras.Model, floors: Sequence[float]) -> keras.callbacks.Callback:

@@ -4,6 +4,7 @@ from rlnas.config.controller import ControllerConfig
 from rlnas.config.engine import IN_FLIGHT, EngineConfig
 from rlnas.config.flags import Flag, config_flags
 from rlnas.config.names import (
+    AUGMENTATIONS,
     CONTROLLERS,
     DATASETS,
     EXECUTORS,
@@ -15,18 +16,19 @@ from rlnas.config.names import (
     SURROGATES,
 )
 from rlnas.config.reading import default_root, dump_config, make_config, read_config, with_flags
+from rlnas.config.recipe import RecipeConfig
 from rlnas.config.schema import (
     BudgetConfig,
     DataConfig,
     FidelityConfig,
     FinalConfig,
     ObjectiveConfig,
-    RecipeConfig,
     SearchConfig,
     SpaceConfig,
 )
 
 __all__ = [
+    "AUGMENTATIONS",
     "CONTROLLERS",
     "DATASETS",
     "EXECUTORS",

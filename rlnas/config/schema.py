@@ -26,10 +26,9 @@ from rlnas.config.names import (
     CONTROLS,
     DATASETS,
     FIDELITIES,
-    OPTIMIZERS,
-    SCHEDULES,
     SPACES,
 )
+from rlnas.config.recipe import RecipeConfig
 
 _TRIALS = 60
 
@@ -99,22 +98,6 @@ class SpaceConfig(Record):
         "Choices by decision that replace the space's own, for example "
         '{"conv.filters": [8, 16]}; only in YAML. Default: none.',
         flag="",
-    )
-
-
-class RecipeConfig(Record):
-    """How a child is trained."""
-
-    epochs: Count = option(5, "Epochs of a child in the search (chosen).")
-    batch_size: Count = option(32, "Batch size of a child, Keras's own default (chosen).")
-    optimizer: Annotated[str, known("optimizer", OPTIMIZERS)] = option(
-        "adamw", f"Optimizer of a child: {', '.join(OPTIMIZERS)} (chosen)."
-    )
-    learning_rate: Number = option(0.002, "Learning rate of a child (chosen).", gt=0)
-    schedule: Annotated[str, known("schedule", SCHEDULES)] = option(
-        "cosine",
-        "Learning-rate schedule: fixed, or cosine, down to 0 at the last step "
-        "(Loshchilov & Hutter 2017).",
     )
 
 

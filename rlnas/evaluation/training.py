@@ -106,7 +106,13 @@ class TrainingEvaluator:
         """Return the untrained child in full precision; Keras's global seed is set before."""
         keras.utils.set_random_seed(seed)
         momentum = batch_norm_momentum(recipe, len(self._data.x_train))
-        return decode(architecture, scale=self._data.scale, batch_norm_momentum=momentum)
+        return decode(
+            architecture,
+            scale=self._data.scale,
+            batch_norm_momentum=momentum,
+            dropout=recipe.dropout,
+            penalties=(recipe.l1, recipe.l2),
+        )
 
     def evaluate(
         self,

@@ -10,7 +10,6 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from rlnas.children.datasets.files import SUFFIXES
-from rlnas.children.recipes import WEIGHT_DECAY
 from rlnas.config import DATASETS, DataConfig, RecipeConfig
 from rlnas.cost import (
     AveragePool,
@@ -24,7 +23,13 @@ from rlnas.cost import (
     SeparableConv,
     layer_cost,
 )
-from rlnas.search.templates import LOADERS, MAIN, MAIN_WITH_DATA, SCHEDULES, SPLIT
+from rlnas.search.source_training import (
+    main_function,
+    main_with_data,
+    training_constants,
+    training_functions,
+)
+from rlnas.search.templates import LOADERS, SPLIT
 from rlnas.spaces import Architecture
 
 _WIDTH = 88
@@ -35,15 +40,6 @@ _IN_MEMORY = ("arrays", "dataset")
 
 _MANY = 20
 """More names than this are written as one text if they are single words (chosen)."""
-
-_OPTIMIZERS = {
-    "adam": "Adam(learning_rate)",
-    "adamw": f"AdamW(learning_rate, weight_decay={WEIGHT_DECAY})",
-    "rmsprop": "RMSprop(learning_rate)",
-    "sgd": "SGD(learning_rate)",
-    "momentum": "SGD(learning_rate, momentum=0.9)",
-    "nesterov": "SGD(learning_rate, momentum=0.9, nesterov=True)",
-}
 
 _Call = tuple[str, list[str]]
 """A Keras layer and its arguments, as text."""
@@ -79,19 +75,18 @@ def model_source(
         "INPUT_SHAPE": repr(tuple(int(size) for size in architecture.input_shape)),
         "CLASS_NAMES": _names(class_names),
         "SEED": repr(int(seed)),
-        "EPOCHS": repr(recipe.epochs),
-        "BATCH_SIZE": repr(recipe.batch_size),
-        "LEARNING_RATE": repr(recipe.learning_rate),
+        **training_constants(recipe),
         "TEST_SHARE": repr(DataConfig().test if test_share is None else test_share),
         "NORM_MOMENTUM": repr(float(batch_norm_momentum)),
         "SUFFIXES": _brackets("SUFFIXES = {", [_quoted(each) for each in SUFFIXES], "}")[11:],
     }
+    main = main_function(recipe)
     functions = [
-        _build_model(architecture, scale),
+        _build_model(architecture, scale, recipe),
         loader,
         *([SPLIT] if "split(" in loader else []),
-        SCHEDULES[recipe.schedule].replace("<optimizer>", _OPTIMIZERS[recipe.optimizer]),
-        _main(kind, recipe),
+        *training_functions(recipe),
+        main if kind in DATASETS else main_with_data(main, folder=kind == "folder"),
     ]
     code = "\n\n".join(function.lstrip("\n") for function in functions)
     used = [name for name in constants if name in code or name == "CLASS_NAMES"]
@@ -145,16 +140,6 @@ _DESCRIPTIONS = {
 }
 
 
-def _main(kind: str, recipe: RecipeConfig) -> str:
-    text = MAIN if kind in DATASETS else MAIN_WITH_DATA
-    text = text.replace("<help>", "folder of images" if kind == "folder" else ".npz file")
-    text = text.replace("<is there>", "is_dir" if kind == "folder" else "is_file")
-    if recipe.schedule == "fixed":
-        lines = [line for line in text.splitlines() if not line.lstrip().startswith("steps =")]
-        text = "\n".join(lines).replace("make_optimizer(steps)", "make_optimizer()") + "\n"
-    return text
-
-
 def _names(class_names: Sequence[str]) -> str:
     plain = all(re.fullmatch(r"[\w./-]+", name) for name in class_names)
     if plain and len(class_names) > _MANY:
@@ -171,7 +156,7 @@ def _quoted(text: str) -> str:
     return f'"{written[1:-1]}"' if '"' not in text and "'" not in text else written
 
 
-def _build_model(architecture: Architecture, scale: float) -> str:
+def _build_model(architecture: Architecture, scale: float, recipe: RecipeConfig) -> str:
     lines = [
         "def build_model():",
         '    """Return the untrained network, from raw inputs to class probabilities."""',
@@ -182,11 +167,13 @@ def _build_model(architecture: Architecture, scale: float) -> str:
     for number, layer in enumerate(architecture.layers, 1):
         shape, _ = layer_cost(layer, shape)
         for call in _calls(layer, f"{layer.kind}_{number}"):
-            lines.append(_line("x", call))
+            lines.append(_line("x", _penalised(call, recipe)))
     if len(shape) == 3:
         lines.append(_line("x", ("GlobalAveragePooling2D", ['name="head_pool"'])))
+    if recipe.dropout:
+        lines.append(_line("x", ("Dropout", ["DROPOUT", 'name="head_dropout"'])))
     head = [repr(int(architecture.classes)), 'activation="softmax"', 'name="head"']
-    lines.append(_line("outputs", ("Dense", head)))
+    lines.append(_line("outputs", _penalised(("Dense", head), recipe)))
     lines.append('    return keras.Model(inputs, outputs, name="child")')
     return "\n".join(lines) + "\n"
 
@@ -226,6 +213,23 @@ def _convolution(layer: Conv | SeparableConv, name: str) -> list[_Call]:
     activation = [f'"{layer.activation}"', f'name="{name}_{layer.activation}"']
     calls = [(kind, [*options, f'name="{name}"']), ("BatchNormalization", norm)]
     return [*calls[: 1 + bool(layer.batch_norm)], ("Activation", activation)]
+
+
+def _penalised(call: _Call, recipe: RecipeConfig) -> _Call:
+    """Return a layer whose kernels cost what the recipe says."""
+    kind, options = call
+    if not recipe.l1 and not recipe.l2:
+        return call
+    penalties = [f"{name}_regularizer=PENALTY" for name in _KERNELS.get(kind, ())]
+    return kind, [*options[:-1], *penalties, options[-1]]
+
+
+_KERNELS = {
+    "Conv2D": ("kernel",),
+    "SeparableConv2D": ("depthwise", "pointwise"),
+    "Dense": ("kernel",),
+}
+"""What weights are called whose size the penalties are about."""
 
 
 def _factor(scale: float) -> str:

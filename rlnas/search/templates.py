@@ -1,4 +1,4 @@
-"""The parts of the exported script that do not depend on the network: data, optimizer, main.
+"""How the exported script gets its data.
 
 Words in angle brackets are filled in by `rlnas.search.source`.
 """
@@ -84,63 +84,3 @@ def read_images(folder):
 
 LOADERS = {"digits": _DIGITS, "keras": _KERAS, "npz": _NPZ, "folder": _FOLDER}
 """How the script gets its data: ``digits``, ``keras`` for the names of `keras.datasets`, ..."""
-
-SCHEDULES = {
-    "cosine": '''
-def make_optimizer(steps):
-    """Return the optimizer; its learning rate falls along a cosine, to 0 at the end."""
-    learning_rate = keras.optimizers.schedules.CosineDecay(LEARNING_RATE, steps)
-    return keras.optimizers.<optimizer>
-''',
-    "fixed": '''
-def make_optimizer():
-    """Return the optimizer; its learning rate stays as it is."""
-    learning_rate = LEARNING_RATE
-    return keras.optimizers.<optimizer>
-''',
-}
-"""The optimizer, by the recipe's schedule."""
-
-MAIN = '''
-def main():
-    """Train the network, print its test accuracy and save it."""
-    parser = argparse.ArgumentParser(description="Trains a network that rlnas found.")
-    parser.add_argument("--epochs", type=int, default=EPOCHS)
-    options = parser.parse_args()
-    if options.epochs < 1:
-        parser.error("--epochs must be at least 1")
-
-    keras.utils.set_random_seed(SEED)
-    x_train, y_train, x_test, y_test = load_data()
-    model = build_model()
-    steps = options.epochs * math.ceil(len(x_train) / BATCH_SIZE)
-    model.compile(
-        optimizer=make_optimizer(steps),
-        loss="sparse_categorical_crossentropy",
-        metrics=["accuracy"],
-    )
-    model.fit(x_train, y_train, BATCH_SIZE, epochs=options.epochs, verbose=2)
-    _, accuracy = model.evaluate(x_test, y_test, verbose=0)
-    print(f"test accuracy {accuracy:.4f}")
-    model.save("trained.keras")
-
-
-if __name__ == "__main__":
-    main()
-'''
-"""The command, for data that the script finds by itself."""
-
-MAIN_WITH_DATA = (
-    MAIN.replace(
-        '    parser.add_argument("--epochs"',
-        '    parser.add_argument("data", type=Path, help="<help>")\n'
-        '    parser.add_argument("--epochs"',
-    )
-    .replace(
-        "\n\n    keras.utils",
-        "\n    if not options.data.<is there>():\n"
-        '        parser.error(f"{options.data} is not there")\n\n    keras.utils',
-    )
-    .replace("load_data()", "load_data(options.data)")
-)
-"""The command, for data whose path is given."""

@@ -1,0 +1,78 @@
+"""The section of the config that says how a child is trained."""
+
+from typing import Annotated, Any
+
+from pydantic import BeforeValidator
+
+from rlnas.config.fields import Count, Number, Record, known, option, refusal
+from rlnas.config.names import AUGMENTATIONS, OPTIMIZERS, SCHEDULES
+from rlnas.errors import unknown_name
+
+_NOTHING = "none"
+
+
+def _augmentations(value: Any) -> Any:
+    """Read ``none``, ``flip,shift`` or a list of names as text, each once, in one order."""
+    names = value if isinstance(value, list) else [value]
+    if any(type(name) is not str for name in names):
+        raise ValueError('"none" or names such as "flip,shift"')
+    names = ",".join(names).replace(" ", "").split(",")
+    if names == [_NOTHING]:
+        return _NOTHING
+    for name in names:
+        if name not in AUGMENTATIONS:
+            raise refusal(unknown_name("augmentation", name, AUGMENTATIONS))
+    return ",".join(name for name in AUGMENTATIONS if name in names)
+
+
+class RecipeConfig(Record):
+    """How a child is trained."""
+
+    epochs: Count = option(5, "Epochs of a child in the search (chosen).")
+    batch_size: Count = option(32, "Batch size of a child, Keras's own default (chosen).")
+    optimizer: Annotated[str, known("optimizer", OPTIMIZERS)] = option(
+        "adamw", f"Optimizer of a child: {', '.join(OPTIMIZERS)} (chosen)."
+    )
+    learning_rate: Number = option(0.002, "Learning rate of a child (chosen).", gt=0)
+    schedule: Annotated[str, known("schedule", SCHEDULES)] = option(
+        "cosine",
+        "Learning-rate schedule: fixed; exponential, down to a hundredth; step, a tenth from the "
+        "half and a hundredth from three quarters on; plateau, a fifth behind each epoch in which "
+        "the validation loss did not fall; gradient, a tenth in each step whose gradient, all "
+        "weights together, has a norm below 1; or cosine, down to 0 at the last step (Loshchilov "
+        "& Hutter 2017).",
+    )
+    rate_per_layer: Number = option(
+        1.0,
+        "Factor of the learning rate from each layer with weights to the one before it; below 1 "
+        "the layers near the input learn more slowly (Howard & Ruder 2018 took 0.38; 1 is chosen).",
+        gt=0,
+        le=10,
+    )
+    l1: Number = option(0.0, "Weight of the L1 penalty on kernels (chosen).", ge=0)
+    l2: Number = option(0.0, "Weight of the L2 penalty on kernels (chosen).", ge=0)
+    dropout: Number = option(0.0, "Rate of a dropout before the head (chosen).", ge=0, lt=1)
+    label_smoothing: Number = option(
+        0.0,
+        "Share of each label that goes to all classes alike (Szegedy et al. 2016 took 0.1; 0 is "
+        "chosen).",
+        ge=0,
+        lt=1,
+    )
+    augment: Annotated[str, BeforeValidator(_augmentations)] = option(
+        "none",
+        "Random changes of each image in training, separated by commas: "
+        f"{', '.join(AUGMENTATIONS)}; flip is from left to right. Default: none (chosen).",
+    )
+    augment_strength: Number = option(
+        0.1,
+        "How far images are changed at most: the share of a side that they are shifted or zoomed "
+        "by, and of a right angle that they are turned by (chosen).",
+        gt=0,
+        le=1,
+    )
+
+    @property
+    def augmentations(self) -> tuple[str, ...]:
+        """The changes of `augment` by name; none of them for ``none``."""
+        return tuple(name for name in self.augment.split(",") if name != _NOTHING)
