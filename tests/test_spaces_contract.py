@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from rlnas.spaces import ImageSpace
+from rlnas.config import RecipeConfig
+from rlnas.spaces import ImageSpace, RecipeSpace, TableSpace
 from rlnas.testing import check_space, small_space
 
 
@@ -22,3 +23,21 @@ from rlnas.testing import check_space, small_space
 )
 def test_image_space_keeps_the_contract(space, walks):
     check_space(space, np.random.default_rng(0), walks=walks)
+
+
+@pytest.mark.parametrize(
+    "space",
+    [
+        RecipeSpace(ImageSpace((8, 8, 1), 10)),
+        RecipeSpace(ImageSpace((8, 8, 1), 10), ["learning_rate"]),
+        RecipeSpace(
+            TableSpace(["00", "01", "10"]),
+            ["optimizer", "augment"],
+            recipe=RecipeConfig(augment="flip,shift", augment_strength=0.15),
+            choices={"recipe.optimizer": ["sgd", "adam"]},
+        ),
+    ],
+    ids=["all", "rate", "table"],
+)
+def test_recipe_space_keeps_the_contract(space):
+    check_space(space, np.random.default_rng(0), walks=60)

@@ -1,5 +1,6 @@
 """Training real children: metrics, failures as values, weights on the disk."""
 
+import dataclasses
 import re
 import resource
 import subprocess
@@ -60,6 +61,15 @@ def evaluated(value):
 
 
 # --- the recipe's training ---
+
+
+def test_recipe_that_an_architecture_brings_is_that_of_its_child():
+    changes = {"learning_rate": 0.01, "l2": 1e-3, "dropout": 0.5, "optimizer": "nesterov"}
+    own = dataclasses.replace(SMALL, recipe=tuple(changes.items()))
+    evaluator, changed = TrainingEvaluator(FEW), RECIPE.model_copy(update=changes)
+    found = [evaluator.evaluate(*how, 3) for how in ((own, RECIPE), (SMALL, changed))]
+    assert found[0].lasting() == found[1].lasting()
+    assert found[0].loss != evaluator.evaluate(SMALL, RECIPE, 3).loss
 
 
 def test_brief_training_is_worth_something_only_with_our_momentum():

@@ -10,4 +10,16 @@ SPACES = ("image",)
 DATASETS = ("digits", "mnist", "fashion_mnist", "cifar10", "cifar100")
 OPTIMIZERS = ("adam", "adamw", "rmsprop", "adagrad", "sgd", "momentum", "nesterov")
 SCHEDULES = ("cosine", "fixed", "exponential", "step", "plateau", "gradient")
+RECIPE_PARTS = (
+    "batch_size",
+    "optimizer",
+    "learning_rate",
+    "schedule",
+    "rate_per_layer",
+    "l1",
+    "l2",
+    "dropout",
+    "label_smoothing",
+    "augment",
+)
 AUGMENTATIONS = ("flip", "rotation", "zoom", "shift")

@@ -5,24 +5,36 @@ from typing import Annotated, Any
 from pydantic import BeforeValidator
 
 from rlnas.config.fields import Count, Number, Record, known, option, refusal
-from rlnas.config.names import AUGMENTATIONS, OPTIMIZERS, SCHEDULES
+from rlnas.config.names import AUGMENTATIONS, OPTIMIZERS, RECIPE_PARTS, SCHEDULES
 from rlnas.errors import unknown_name
 
-_NOTHING = "none"
+_NOTHING, _ALL = "none", "all"
+
+
+def recipe_parts(value: Any) -> Any:
+    """Read ``none``, ``all`` or ``optimizer,augment`` as text, each part once, in one order."""
+    return _listed(value, "part of the recipe", RECIPE_PARTS, "optimizer,augment", all_too=True)
 
 
 def _augmentations(value: Any) -> Any:
     """Read ``none``, ``flip,shift`` or a list of names as text, each once, in one order."""
+    return _listed(value, "augmentation", AUGMENTATIONS, "flip,shift")
+
+
+def _listed(
+    value: Any, what: str, known: tuple[str, ...], example: str, *, all_too: bool = False
+) -> str:
     names = value if isinstance(value, list) else [value]
     if any(type(name) is not str for name in names):
-        raise ValueError('"none" or names such as "flip,shift"')
+        words = f'"{_NOTHING}", "{_ALL}"' if all_too else f'"{_NOTHING}"'
+        raise ValueError(f'{words} or names such as "{example}"')
     names = ",".join(names).replace(" ", "").split(",")
-    if names == [_NOTHING]:
-        return _NOTHING
+    if names == [_NOTHING] or (all_too and names == [_ALL]):
+        return str(names[0])
     for name in names:
-        if name not in AUGMENTATIONS:
-            raise refusal(unknown_name("augmentation", name, AUGMENTATIONS))
-    return ",".join(name for name in AUGMENTATIONS if name in names)
+        if name not in known:
+            raise refusal(unknown_name(what, name, known))
+    return ",".join(name for name in known if name in names)
 
 
 class RecipeConfig(Record):

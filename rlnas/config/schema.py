@@ -8,7 +8,7 @@ flag is its name with dashes unless ``flag=`` gives another.
 import re
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, field_validator, model_validator
+from pydantic import AfterValidator, BeforeValidator, field_validator, model_validator
 
 from rlnas.config.controller import ControllerConfig
 from rlnas.config.engine import EngineConfig
@@ -26,9 +26,10 @@ from rlnas.config.names import (
     CONTROLS,
     DATASETS,
     FIDELITIES,
+    RECIPE_PARTS,
     SPACES,
 )
-from rlnas.config.recipe import RecipeConfig
+from rlnas.config.recipe import RecipeConfig, recipe_parts
 
 _TRIALS = 60
 
@@ -92,6 +93,11 @@ class SpaceConfig(Record):
         None,
         "Most values that a child's convolutions put out for one example; they tell its time "
         "better than FLOPs. Default: three times the reference child's (chosen).",
+    )
+    search_recipe: Annotated[str, BeforeValidator(recipe_parts)] = option(
+        "none",
+        "Let the controller choose the recipe too: all, or parts of it separated by commas: "
+        f"{', '.join(RECIPE_PARTS)}. Default: none (chosen).",
     )
     choices: Annotated[dict[str, list[Any]], AfterValidator(_plain_choices)] = option(
         {},

@@ -104,6 +104,7 @@ class TrainingEvaluator:
 
     def build(self, architecture: Architecture, recipe: RecipeConfig, seed: int) -> keras.Model:
         """Return the untrained child in full precision; Keras's global seed is set before."""
+        recipe = architecture.trained_by(recipe)
         keras.utils.set_random_seed(seed)
         momentum = batch_norm_momentum(recipe, len(self._data.x_train))
         return decode(
@@ -133,6 +134,7 @@ class TrainingEvaluator:
                 model = self.build(architecture, recipe, seed)
         except Exception as error:
             return Failure(f"the child could not be built: {_described(error)}")
+        recipe = architecture.trained_by(recipe)
         cost = network_cost(architecture.layers, architecture.input_shape, architecture.classes)
         return self.evaluate_model(
             model, recipe, seed, flops=cost.flops, folder=folder, floors=floors

@@ -194,6 +194,7 @@ class Contenders:
         flops = 0
         if entry.architecture is not None:
             chain = entry.architecture
+            recipe = chain.trained_by(recipe)
             flops = network_cost(chain.layers, chain.input_shape, chain.classes).flops
         return evaluator.evaluate_model(model, recipe, seed, flops=flops, folder=folder)
 

@@ -122,8 +122,8 @@ class Recorder(Observer):
         """Export the best child of the search, but never over a retrained one."""
         if self._exported().get("retrained"):
             return  # of a run that searches on; the next retraining writes over it
-        recipe = self._setup.config.recipe
         architecture = self._setup.space.architecture(trial.tokens)
+        recipe = architecture.trained_by(self._setup.config.recipe)
         model = self._evaluator.build(architecture, recipe, trial.seed)
         folder = self._folder.trial(trial.id)
         if (folder / WEIGHTS).is_file():
@@ -135,13 +135,14 @@ class Recorder(Observer):
         self._export(trial, model, recipe)
 
     def _export(self, trial: Trial, model: keras.Model, recipe: RecipeConfig) -> None:
+        architecture = self._setup.space.architecture(trial.tokens)
         export(
             model,
-            self._setup.space.architecture(trial.tokens),
+            architecture,
             make_report(self._setup, self._folder.name, trial, self._journal),
             self._folder.best,
             data=self._setup.data,
-            recipe=recipe,
+            recipe=architecture.trained_by(recipe),
             keep_others=True,  # what a file manager or the user left there ends no search
         )
 

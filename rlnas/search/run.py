@@ -54,6 +54,7 @@ from rlnas.search.setup import (
     make_space,
     model_fingerprint,
     versions,
+    with_recipes,
 )
 from rlnas.search.stopping import stopping_by_signal
 from rlnas.spaces import Space, fingerprint
@@ -383,6 +384,7 @@ def _make_setup(
         space = make_space(config, data)
     else:
         check_space(space, data)
+    space = with_recipes(space, config)
     crew = make_crew(config, data, space)
     inline = config.engine.chosen == "inline"
     baseline = config.baseline if baseline is None else baseline

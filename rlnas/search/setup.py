@@ -26,7 +26,7 @@ from rlnas.evaluation.ray_executor import RayExecutor, cluster_crew
 from rlnas.evaluation.sizing import ALONE, Crew, Work, choose_crew
 from rlnas.evaluation.training import TrainingEvaluator, TrainingSettings, UserFunction
 from rlnas.objectives import Objective
-from rlnas.spaces import ImageSpace, Space
+from rlnas.spaces import RECIPE_PREFIX, ImageSpace, RecipeSpace, Space
 
 _LONG_STEPS, _FEWEST_EPOCHS, _MOST_EPOCHS = 10_000, 8, 30
 """How long the retraining is where the config does not say: see `FinalConfig.epochs`."""
@@ -81,6 +81,11 @@ class Setup:
             raise ConfigError(
                 "fidelity (--fidelity, --chance-restarts) rules trainings of rlnas, and an "
                 "evaluator of your own trains by itself; leave it out"
+            )
+        if self.function is not None and self.config.space.search_recipe != "none":
+            raise ConfigError(
+                "space.search_recipe (--search-recipe) chooses how rlnas trains, and an evaluator "
+                "of your own trains by itself; leave it out"
             )
 
     @property
@@ -206,6 +211,7 @@ def make_space(config: SearchConfig, data: Data) -> Space:
     Raises:
         ConfigError: The data is not of the space's kind, or no network fits.
     """
+    choices = config.space.choices
     try:
         return ImageSpace(
             data.input_shape,
@@ -215,10 +221,36 @@ def make_space(config: SearchConfig, data: Data) -> Space:
             max_params=config.space.max_params,
             max_flops=config.space.max_flops,
             max_activations=config.space.max_activations,
-            choices=config.space.choices,
+            choices={name: choices[name] for name in choices if not _of_recipe(name)},
         )
     except SpaceError as error:
         raise ConfigError(f"space: {error}") from error
+
+
+def with_recipes(space: Space, config: SearchConfig) -> Space:
+    """Return a space in which the recipe is searched too, if the config asks for it.
+
+    Raises:
+        ConfigError: The choices of the recipe are wrong, or it is not searched and has some.
+    """
+    choices = {name: each for name, each in config.space.choices.items() if _of_recipe(name)}
+    parts = config.space.search_recipe
+    if parts == "none":
+        if choices:
+            raise ConfigError(
+                f"space.choices: {next(iter(choices))} is a decision of the recipe, which is not "
+                "searched; add --search-recipe or leave it out"
+            )
+        return space
+    searched = None if parts == "all" else parts.split(",")
+    try:
+        return RecipeSpace(space, searched, recipe=config.recipe, choices=choices)
+    except SpaceError as error:
+        raise ConfigError(f"space.choices: {error}") from error
+
+
+def _of_recipe(decision: str) -> bool:
+    return decision.startswith(RECIPE_PREFIX)
 
 
 def check_space(space: Space, data: Data) -> None:

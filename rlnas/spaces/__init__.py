@@ -3,7 +3,10 @@
 from collections.abc import Mapping
 from typing import Any
 
-from rlnas.errors import SpaceError
+from pydantic import ValidationError
+
+from rlnas.config import RecipeConfig
+from rlnas.errors import SpaceError, first_line
 from rlnas.spaces.base import (
     Architecture,
     Decision,
@@ -18,15 +21,19 @@ from rlnas.spaces.base import (
 )
 from rlnas.spaces.choices import ACTIVATIONS, DEFAULT_CHOICES
 from rlnas.spaces.image import ImageSpace
+from rlnas.spaces.recipe import RECIPE_CHOICES, RECIPE_PREFIX, RecipeSpace
 from rlnas.spaces.table import TableSpace
 
 __all__ = [
     "ACTIVATIONS",
     "DEFAULT_CHOICES",
+    "RECIPE_CHOICES",
+    "RECIPE_PREFIX",
     "Architecture",
     "Decision",
     "ImageSpace",
     "Mask",
+    "RecipeSpace",
     "Space",
     "TableSpace",
     "check_token",
@@ -47,11 +54,29 @@ def space_from_json(record: Mapping[str, Any]) -> Space:
     """
     if not isinstance(record, Mapping):
         raise SpaceError(f"expected the JSON of a space, got {type(record).__name__}")
+    if record.get("type") == RecipeSpace.name:
+        return _recipe_space(record)
     kinds: dict[Any, Any] = {each.name: each for each in (ImageSpace, TableSpace)}
     kind = kinds.get(record.get("type"))
     if kind is None:
         raise SpaceError(
-            f"unknown type of space {record.get('type')!r}: expected one of {sorted(kinds)}"
+            f"unknown type of space {record.get('type')!r}: expected one of "
+            f"{sorted([*kinds, RecipeSpace.name])}"
         )
     space: Space = kind.from_json(record)
     return space
+
+
+def _recipe_space(record: Mapping[str, Any]) -> Space:
+    try:
+        recipe = RecipeConfig.model_validate(record["recipe"])
+        return RecipeSpace(
+            space_from_json(record["space"]),
+            record["parts"],
+            recipe=recipe,
+            choices=record["choices"],
+        )
+    except (KeyError, TypeError, ValidationError) as error:
+        raise SpaceError(
+            f"the description of a space with recipes is damaged: {first_line(error)}"
+        ) from error

@@ -7,15 +7,27 @@ import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from operator import index
 from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
+from rlnas.config import RecipeConfig
 from rlnas.cost import Layer, Shape, describe, layer_to_json
 from rlnas.errors import SpaceError
 
 Mask = npt.NDArray[np.int8]
+
+_IDLE = {
+    "rate_per_layer": 1.0,
+    "l1": 0.0,
+    "l2": 0.0,
+    "dropout": 0.0,
+    "label_smoothing": 0.0,
+    "augment": "none",
+}
+"""Values of the recipe's fields that leave a training as it is without them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +53,9 @@ class Architecture:
         input_shape: Shape of one example.
         classes: Number of classes, the units of the head.
         text: What a table calls it; empty for a network of layers.
+        recipe: What it sets of the recipe it is trained by: fields of
+            `rlnas.config.RecipeConfig` and their values; none of them where only the network
+            is searched.
     """
 
     tokens: tuple[int, ...]
@@ -48,10 +63,23 @@ class Architecture:
     input_shape: Shape
     classes: int
     text: str = ""
+    recipe: tuple[tuple[str, Any], ...] = ()
 
     def describe(self) -> str:
-        """Return the layers in one line of text."""
-        return self.text or " > ".join(describe(layer) for layer in self.layers) or "(head only)"
+        """Return the layers, and the recipe if it is searched, in one line of text."""
+        network = self.text or " > ".join(describe(layer) for layer in self.layers)
+        recipe = f" | {self.recipe_text}" if self.recipe else ""
+        return f"{network or '(head only)'}{recipe}"
+
+    @property
+    def recipe_text(self) -> str:
+        """What is set of the recipe, in one line of text that leaves out what does nothing."""
+        told = [f"{name} {value}" for name, value in self.recipe if value != _IDLE.get(name)]
+        return ", ".join(told) or "no part of the recipe"
+
+    def trained_by(self, recipe: RecipeConfig) -> RecipeConfig:
+        """Return a recipe with what the architecture sets of it."""
+        return recipe.model_copy(update=dict(self.recipe)) if self.recipe else recipe
 
     def to_json(self) -> dict[str, Any]:
         """Return the architecture as JSON."""
@@ -60,6 +88,7 @@ class Architecture:
             "layers": [layer_to_json(layer) for layer in self.layers],
             "input_shape": list(self.input_shape),
             "classes": self.classes,
+            **({"recipe": dict(self.recipe)} if self.recipe else {}),
         }
 
 
@@ -158,6 +187,18 @@ def check_token(space: Space, prefix: Sequence[int], token: int, decision: Decis
         raise SpaceError(
             f"{place} is not allowed here: expected one of {np.flatnonzero(mask).tolist()}"
         )
+
+
+def whole_tokens(tokens: Sequence[int]) -> tuple[int, ...]:
+    """Return tokens as Python's own whole numbers.
+
+    Raises:
+        SpaceError: They are none.
+    """
+    try:
+        return tuple(index(token) for token in tokens)
+    except TypeError as error:
+        raise SpaceError(f"tokens must be whole numbers, got {tokens!r}") from error
 
 
 def observation(tokens: Sequence[int], max_tokens: int) -> npt.NDArray[np.int64]:

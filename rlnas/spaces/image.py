@@ -23,7 +23,6 @@ Besides shapes and caps, rules keep out what is hardly ever worth a training:
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from math import ceil
-from operator import index
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -42,7 +41,7 @@ from rlnas.cost import (
     network_cost,
 )
 from rlnas.errors import SpaceError
-from rlnas.spaces.base import Architecture, Decision, Mask, check_tokens
+from rlnas.spaces.base import Architecture, Decision, Mask, check_tokens, whole_tokens
 from rlnas.spaces.canonical import canonical_layers, canonical_text
 from rlnas.spaces.choices import checked_choices, whole_number
 from rlnas.spaces.fitting import DECIDED, Fitting, Ground
@@ -387,14 +386,7 @@ def _plain(tokens: Sequence[int]) -> Sequence[int]:
     try:
         return bytes(tuple(tokens))
     except (TypeError, ValueError):  # no whole numbers, or not all from 0 to 255
-        return _whole_numbers(tokens)
-
-
-def _whole_numbers(tokens: Sequence[int]) -> tuple[int, ...]:
-    try:
-        return tuple(index(token) for token in tokens)
-    except TypeError as error:
-        raise SpaceError(f"tokens must be whole numbers, got {tokens!r}") from error
+        return whole_tokens(tokens)
 
 
 def _plain_shape(shape: Sequence[int]) -> tuple[int, int, int]:

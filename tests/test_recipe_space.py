@@ -1,0 +1,152 @@
+"""Recipes as tokens: what they write, how it is told apart, and that children are trained so."""
+
+import json
+import pickle
+
+import numpy as np
+import pytest
+
+import rlnas
+from rlnas.config import RecipeConfig, make_config
+from rlnas.errors import ConfigError, RlnasError, SpaceError
+from rlnas.search.setup import with_recipes
+from rlnas.spaces import ImageSpace, RecipeSpace, TableSpace, fingerprint
+
+INNER = TableSpace(["00", "01", "10"])
+FIXED = RecipeConfig(learning_rate=0.02, augment="shift", augment_strength=0.3)
+
+
+def space(*parts, **options):
+    return RecipeSpace(INNER, parts or None, recipe=FIXED, **options)
+
+
+def test_sequence_is_the_network_then_one_token_for_each_part():
+    searched = space("learning_rate", "optimizer", choices={"recipe.optimizer": ["sgd", "adam"]})
+    assert searched.decision((0,)).name == "position 2"
+    assert searched.decision((0, 1)).name == "recipe.optimizer"
+    assert searched.decision((0, 1, 1)).name == "recipe.learning_rate"
+    assert searched.decision((0, 1, 1, 0)) is None
+    # adamw is the recipe of the config, so it is offered too
+    assert searched.decision((0, 1)).choices == ("sgd", "adam", "adamw")
+    rates = (0.0003, 0.001, 0.003, 0.01, 0.02, 0.03, 0.1)
+    assert searched.decision((0, 1, 1)).choices == rates
+    assert searched.mask((0, 1, 1)).tolist() == [1] * 7
+    found = searched.architecture((0, 1, 1, 0))
+    assert found.trained_by(FIXED) == FIXED.model_copy(
+        update={"optimizer": "adam", "learning_rate": 0.0003}
+    )
+    assert found.describe() == "01 | optimizer adam, learning_rate 0.0003"
+
+
+def test_strength_is_decided_only_where_images_are_changed():
+    searched = space("augment")
+    unchanged, changed = (0, 0, 0, 0, 0, 0), (0, 0, 1, 0, 0, 1)
+    assert searched.decision(unchanged) is None
+    assert searched.architecture(unchanged).trained_by(FIXED).augmentations == ()
+    assert searched.decision(changed).name == "recipe.augment_strength"
+    found = searched.architecture((*changed, 1)).trained_by(FIXED)
+    assert (found.augment, found.augment_strength) == ("flip,shift", 0.1)
+
+
+def test_reference_is_trained_by_the_recipe_of_the_config():
+    for parts in ((), ("augment",), ("learning_rate", "l2")):
+        reference = space(*parts).reference()
+        assert reference.trained_by(FIXED) == FIXED
+        assert reference.trained_by(RecipeConfig()) != RecipeConfig()
+
+
+def test_keys_tell_recipes_and_networks_apart_and_nothing_else():
+    searched = RecipeSpace(ImageSpace((8, 8, 1), 10), ["learning_rate"], recipe=FIXED)
+    network = searched.space.reference().tokens
+    keys = {searched.key(searched.architecture((*network, token))) for token in range(7)}
+    assert len(keys) == 7
+    assert all(key.startswith(searched.space.key(searched.space.reference())) for key in keys)
+    dropped = ImageSpace((8, 8, 1), 10, choices={"dropout.rate": (0.0, 0.5)})
+    rng, seen = np.random.default_rng(0), {}
+    searched = RecipeSpace(dropped, ["augment"])
+    for _ in range(200):
+        tokens = []
+        while searched.decision(tokens) is not None:
+            tokens.append(int(rng.choice(np.flatnonzero(searched.mask(tokens)))))
+        found = searched.architecture(tokens)
+        inner = dropped.key(dropped.architecture(tokens[: searched._end(tuple(tokens))]))
+        assert seen.setdefault(searched.key(found), (inner, found.recipe)) == (inner, found.recipe)
+    assert len(set(seen.values())) == len(seen)
+
+
+def test_space_travels_and_differs_by_what_it_offers():
+    searched = space("optimizer", "augment")
+    twin = pickle.loads(pickle.dumps(searched))
+    assert fingerprint(twin) == fingerprint(searched)
+    assert fingerprint(space("optimizer")) != fingerprint(searched)
+
+
+@pytest.mark.parametrize(
+    ("parts", "choices", "sentence"),
+    [
+        (["optimiser"], {}, "unknown part of the recipe 'optimiser': did you mean optimizer"),
+        ([], {}, "expected parts of the recipe, of batch_size, .* got none"),
+        (["l1"], {"recipe.l2": [0.1]}, "unknown decision of the recipe 'recipe.l2'"),
+        (["l1"], {"recipe.l1": [-1.0]}, "-1.0 is no choice of recipe.l1: "),
+        (["l1"], {"recipe.l1": [0.1, 0.1]}, "recipe.l1 needs different choices"),
+        (["optimizer"], {"recipe.optimizer": ["lion"]}, "'lion' is no choice of recipe.optimizer"),
+        (["augment"], {"recipe.flip": ["yes"]}, "a choice of recipe.flip must be true or false"),
+    ],
+)
+def test_wrong_part_or_choice_is_told(parts, choices, sentence):
+    with pytest.raises(SpaceError, match=sentence):
+        RecipeSpace(INNER, parts, choices=choices)
+
+
+def test_config_says_what_is_searched():
+    config = make_config({"space": {"search_recipe": "learning_rate,batch_size"}})
+    assert config.space.search_recipe == "batch_size,learning_rate"
+    found = with_recipes(INNER, config)
+    assert [each.name for each in found.decisions[2:]] == [
+        "recipe.batch_size",
+        "recipe.learning_rate",
+    ]
+    assert with_recipes(INNER, make_config({})) is INNER
+    with pytest.raises(ConfigError, match="unknown part of the recipe 'rate'"):
+        make_config({"space": {"search_recipe": "rate"}})
+    choices = {"space": {"choices": {"recipe.l1": [0.1]}}}
+    with pytest.raises(ConfigError, match=r"recipe.l1 is a decision of the recipe, .*not searched"):
+        with_recipes(INNER, make_config(choices))
+
+
+def test_search_trains_each_child_by_its_own_recipe_and_exports_it(tmp_path):
+    config = {
+        "space": {
+            "max_layers": 2,
+            "search_recipe": "batch_size,optimizer,label_smoothing",
+            "choices": {"recipe.batch_size": [7, 11]},
+        },
+        "data": {"train_samples": 60, "final_samples": 60},
+        "recipe": {"epochs": 1},
+    }
+    found = rlnas.Search(
+        data="digits",
+        root=tmp_path,
+        config=config,
+        controller="random",
+        trials=3,
+        top_k=1,
+        final_epochs=1,
+        executor="inline",
+    ).run()
+    report = json.loads((found.folder / "best" / "report.json").read_text())
+    script = (found.folder / "best" / "model.py").read_text()
+    size = next(size for size in (7, 11, 32) if f"batch_size {size}," in found.best.layers)
+    assert f"\nBATCH_SIZE = {size}\n" in script
+    assert report["trial"] == found.best.trial
+    assert found.model.predict(np.zeros((1, 8, 8, 1)), verbose=0).shape == (1, 10)
+
+
+def test_own_evaluator_cannot_be_told_how_to_train(tmp_path):
+    with pytest.raises(RlnasError, match=r"--search-recipe.* trains by itself"):
+        rlnas.Search(
+            data="digits",
+            root=tmp_path,
+            config={"space": {"search_recipe": "all"}},
+            evaluator=lambda model, data, seed: 0.5,
+        )
