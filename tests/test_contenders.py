@@ -6,7 +6,7 @@ import pytest
 from rlnas.children.data import Data
 from rlnas.config import make_config
 from rlnas.objectives import Metrics
-from rlnas.search.contenders import _chosen
+from rlnas.search.contenders import _steadiest
 from rlnas.search.journal import DONE, LONG, Contender
 from rlnas.search.setup import Setup
 from rlnas.spaces import ImageSpace
@@ -43,7 +43,7 @@ def contender(rank, accuracy, loss=None):
     ],
 )
 def test_kept_is_the_least_loss_within_one_standard_error(ranked, examples, kept):
-    assert _chosen(ranked, examples).rank == kept
+    assert _steadiest(ranked, examples).rank == kept
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,7 @@ import json
 
 import pytest
 
-from rlnas.objectives import Metrics, Objective
+from rlnas.objectives import Cost, Metrics, Objective
 
 
 def test_reward_is_the_best_accuracy_of_the_last_epochs():
@@ -30,6 +30,40 @@ def test_figure_whose_power_is_huge_earns_a_finite_reward(value, reward):
 @pytest.mark.parametrize("values", [(), (float("nan"),), (float("inf"), float("nan"))])
 def test_child_without_a_finite_accuracy_earns_nothing(values):
     assert Objective().reward(Metrics(val_accuracy=values)) == 0.0
+
+
+SPENT = Metrics((0.8,), params=300, flops=50, latency=4.0, size=0.5)
+
+
+@pytest.mark.parametrize(
+    ("cost", "reward"),
+    [
+        (Cost("params", 300), 0.8),  # just within
+        (Cost("params", 600), 0.8),
+        (Cost("params", 100), 0.8 / 3),
+        (Cost("latency", 2.0, "soft", 0.5), 0.8 / 2**0.5),
+        (Cost("latency", 16.0, "soft", 0.5), 0.8 * 2),
+        (Cost("size", 0.25, "absolute", 0.1), 0.8 - 0.1 * 1.0),
+        (Cost("flops", 200, "absolute", 0.1), 0.8 - 0.1 * 0.75),
+    ],
+)
+def test_cost_weighs_the_reward(cost, reward):
+    assert Objective(cost=cost).reward(SPENT) == pytest.approx(reward)
+
+
+def test_target_is_met_up_to_itself():
+    assert [Cost("params", target).met_by(SPENT) for target in (299, 300)] == [False, True]
+
+
+def test_power_comes_before_the_cost():
+    found = Objective(exponent=2, cost=Cost("params", 100)).reward(SPENT)
+    assert found == pytest.approx(0.64 / 3)
+
+
+@pytest.mark.parametrize(("metric", "reward"), [("auc", 0.9), ("log_loss", -0.9)])
+def test_another_metric_is_rewarded_and_losses_count_negative(metric, reward):
+    metrics = Metrics((0.1, 0.2), extra={metric: 0.9})
+    assert Objective(metric=metric).reward(metrics) == reward
 
 
 def test_metrics_survive_json():

@@ -1,5 +1,6 @@
 """Writing models and their weights without what training added to them."""
 
+import tempfile
 import zipfile
 from contextlib import suppress
 from pathlib import Path
@@ -15,6 +16,14 @@ def plain_model(model: keras.Model) -> keras.Model:
         model: A functional or sequential model with one input and one output.
     """
     return keras.Model(model.inputs[0], model.outputs[0], name=model.name)
+
+
+def megabytes(model: keras.Model) -> float:
+    """Return the size of the ``.keras`` file of a model, without an optimizer, in MB."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "model.keras"
+        plain_model(model).save(path)
+        return path.stat().st_size / 1e6
 
 
 def load_weights(model: keras.Model, path: Path) -> None:

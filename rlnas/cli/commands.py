@@ -21,6 +21,7 @@ from rlnas.cli.options import (
 from rlnas.config import dump_config, make_config, read_config, with_flags
 from rlnas.search.comparison import compare, plot
 from rlnas.search.folder import RunFolder, find_run, run_folders
+from rlnas.search.pareto import UNITS, pareto, plot_pareto
 from rlnas.search.progress import Lines, LiveTable, SearchProgress
 from rlnas.search.result import SearchResult, read_result
 
@@ -213,7 +214,54 @@ def compare_runs(first: str, second: str, picture: Path | None, root: Path, as_j
         click.echo(f"plot: {path}")
 
 
-COMMANDS = (search, resume, list_runs, show, compare_runs, sample, retrain, export, benchmark)
+@click.command(name="pareto")
+@run_argument
+@click.option(
+    "--cost",
+    type=click.Choice(list(UNITS)),
+    default="params",
+    show_default=True,
+    help="What the children cost.",
+)
+@click.option(
+    "--plot",
+    "picture",
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="FILE",
+    help="PNG file of the plot. Default: pareto-COST.png in the folder of the run.",
+)
+@root_option
+@json_option
+def show_pareto(run: str, cost: str, picture: Path | None, root: Path, as_json: bool) -> None:
+    """Show the trials that no other one beats in both: the metric, and what the child costs.
+
+    The metric is what the run rewards, on the validation part after the brief training.
+    """
+    folder = find_run(root, run)
+    found = read_result(folder)
+    points = pareto(found, cost)
+    path = picture or folder.path / f"pareto-{cost}.png"
+    plot_pareto(points, found.conditions["objective.metric"], cost, path)
+    if as_json:
+        record = {"run": run, "cost": cost, "plot": str(path)}
+        click.echo(json.dumps({**record, "trials": [point.to_json() for point in points]}))
+    else:
+        output.print_pareto(found, points, cost)
+        click.echo(f"plot: {path}")
+
+
+COMMANDS = (
+    search,
+    resume,
+    list_runs,
+    show,
+    compare_runs,
+    show_pareto,
+    sample,
+    retrain,
+    export,
+    benchmark,
+)
 
 
 def _progress(as_json: bool) -> SearchProgress:

@@ -1,7 +1,7 @@
 """Results as a person reads them, with tables that fit the terminal."""
 
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,7 @@ from rlnas.errors import RlnasError
 from rlnas.search.comparison import Comparison, with_control
 from rlnas.search.folder import RunFolder
 from rlnas.search.journal import FAILED, RUNNING, Contender, Trial
+from rlnas.search.pareto import UNITS, Point
 from rlnas.search.progress import best_of, duration, when
 from rlnas.search.result import SearchResult, read_result
 
@@ -75,6 +76,20 @@ def print_comparison(found: Comparison) -> None:
     console.print(table)
     for line in found.differing:
         console.print(f"not the same in both: {line}")
+
+
+def print_pareto(found: SearchResult, points: Sequence[Point], cost: str) -> None:
+    """Print the front of a run's trials, the cheapest first."""
+    metric = str(found.conditions["objective.metric"]).replace("_", " ")
+    front = [point for point in points if point.front]
+    table = Table("trial", title=f"{found.run}: {len(front)} of {len(points)} trials")
+    for title in (f"validation {metric}", UNITS[cost]):
+        table.add_column(title, justify="right")
+    table.add_column("layers")
+    for point in front:
+        spent = f"{point.cost:,.0f}" if cost in ("params", "flops") else f"{point.cost:.3f}"
+        table.add_row(str(point.trial), _number(point.value), spent, point.layers)
+    _console().print(table)
 
 
 def print_run(found: SearchResult, folder: RunFolder, newest: int) -> None:

@@ -6,9 +6,12 @@ from rlnas.config.flags import Flag, config_flags
 from rlnas.config.names import (
     AUGMENTATIONS,
     CONTROLLERS,
+    COST_FORMS,
+    COSTS,
     DATASETS,
     EXECUTORS,
     FIDELITIES,
+    METRICS,
     OPTIMIZERS,
     PRESETS,
     RECIPE_PARTS,
@@ -16,6 +19,7 @@ from rlnas.config.names import (
     SPACES,
     SURROGATES,
 )
+from rlnas.config.objective import ObjectiveConfig
 from rlnas.config.reading import default_root, dump_config, make_config, read_config, with_flags
 from rlnas.config.recipe import RecipeConfig
 from rlnas.config.schema import (
@@ -23,7 +27,6 @@ from rlnas.config.schema import (
     DataConfig,
     FidelityConfig,
     FinalConfig,
-    ObjectiveConfig,
     SearchConfig,
     SpaceConfig,
 )
@@ -31,10 +34,13 @@ from rlnas.config.schema import (
 __all__ = [
     "AUGMENTATIONS",
     "CONTROLLERS",
+    "COSTS",
+    "COST_FORMS",
     "DATASETS",
     "EXECUTORS",
     "FIDELITIES",
     "IN_FLIGHT",
+    "METRICS",
     "OPTIMIZERS",
     "PRESETS",
     "RECIPE_PARTS",

@@ -10,6 +10,9 @@ SPACES = ("image",)
 DATASETS = ("digits", "mnist", "fashion_mnist", "cifar10", "cifar100")
 OPTIMIZERS = ("adam", "adamw", "rmsprop", "adagrad", "sgd", "momentum", "nesterov")
 SCHEDULES = ("cosine", "fixed", "exponential", "step", "plateau", "gradient")
+METRICS = ("accuracy", "balanced_accuracy", "f1", "f1_macro", "auc", "log_loss")
+COSTS = ("params", "flops", "latency", "size")
+COST_FORMS = ("hard", "soft", "absolute")
 RECIPE_PARTS = (
     "batch_size",
     "optimizer",

@@ -29,6 +29,7 @@ from rlnas.config.names import (
     RECIPE_PARTS,
     SPACES,
 )
+from rlnas.config.objective import ObjectiveConfig
 from rlnas.config.recipe import RecipeConfig, recipe_parts
 
 _TRIALS = 60
@@ -128,20 +129,6 @@ class FidelityConfig(Record):
     )
 
 
-class ObjectiveConfig(Record):
-    """How metrics become the reward."""
-
-    last_epochs: Count = option(
-        5, "The reward is the best validation accuracy of this many last epochs (Zoph & Le 2016)."
-    )
-    exponent: Number = option(
-        1.0,
-        "Power to which that accuracy is raised (Zoph & Le 2016 took 3; 1 is chosen).",
-        flag="--reward-exponent",
-        gt=0,
-    )
-
-
 class BudgetConfig(Record):
     """When the search ends: at the first limit that is reached."""
 
@@ -231,6 +218,15 @@ class SearchConfig(Record):
                 "epochs 1; raise --epochs or leave --fidelity out"
             )
             raise refusal(sentence)
+        return self
+
+    @model_validator(mode="after")
+    def _exact_reward(self) -> "SearchConfig":
+        if self.engine.deterministic and self.objective.cost == "latency":
+            raise refusal(
+                "a measured latency differs from run to run, got --cost latency with "
+                "--deterministic; leave one of them out, or take --cost flops"
+            )
         return self
 
     @model_validator(mode="after")

@@ -15,18 +15,19 @@ import numpy as np
 from rlnas.children.backend import keras
 from rlnas.children.data import Data
 from rlnas.children.decoder import decode
+from rlnas.children.figures import figure
 from rlnas.children.history import History, is_behind
 from rlnas.children.latency import latency
 from rlnas.children.recipes import batch_norm_momentum
 from rlnas.children.runtime import prepare
 from rlnas.children.training import Trainer, make_trainer
-from rlnas.children.weights import save_weights
+from rlnas.children.weights import megabytes, save_weights
 from rlnas.config import RecipeConfig
 from rlnas.cost import network_cost
 from rlnas.errors import first_line
 from rlnas.evaluation.base import Outcome
 from rlnas.evaluation.memory import peak_megabytes, reset_peak
-from rlnas.objectives import Failure, Metrics
+from rlnas.objectives import ACCURACY, Failure, Metrics
 from rlnas.spaces import Architecture
 
 WEIGHTS = "model.weights.h5"
@@ -51,6 +52,9 @@ class TrainingSettings:
         mixed_precision: Compute in bfloat16, with weights in float32.
         jit_compile: Compile steps with XLA, where the backend does not do so anyway.
         latency: Measure how long the trained child takes for one example.
+        size: Measure how large the ``.keras`` file of the child is.
+        metric: What is measured beside the accuracy behind the last epoch; see
+            `rlnas.children.figures.figure`.
         resident_megabytes: Size up to which the data lies in the memory of the device; what is
             larger comes in batches.
     """
@@ -59,6 +63,8 @@ class TrainingSettings:
     mixed_precision: bool = False
     jit_compile: bool = False
     latency: bool = False
+    size: bool = False
+    metric: str = ACCURACY
     resident_megabytes: float = inf
 
 
@@ -175,18 +181,28 @@ class TrainingEvaluator:
         if isinstance(outcome, Failure):
             return outcome
         seconds, memory = time.perf_counter() - started, peak_megabytes()
-        timed = latency(model, self._data.x_val) if self._settings.latency else outcome.latency
+        settings, extra = self._settings, outcome.extra
+        timed = outcome.latency  # of a user's own evaluator
+        if settings.latency and not timed:
+            timed = latency(model, self._data.x_val)
+        if settings.metric != ACCURACY and self._function is None:
+            measured = figure(settings.metric, model, self._data.x_val, self._data.y_val)
+            extra = {**extra, settings.metric: measured}
+        if settings.metric not in (ACCURACY, *extra):
+            return Failure(f"the evaluator returned no {settings.metric}, which is to be rewarded")
         if folder is not None:
             save_weights(model, folder / WEIGHTS)
-        measured = {
+        record = {
             **outcome.to_json(),
+            "extra": extra,
+            "size": outcome.size or (megabytes(model) if settings.size else 0.0),
             "params": int(model.count_params()),
             "flops": outcome.flops or flops,
             "seconds": outcome.seconds or seconds,
             "peak_memory": outcome.peak_memory or memory,
             "latency": timed,
         }
-        return Metrics.from_json(measured)
+        return Metrics.from_json(record)
 
     def _trained(
         self,
@@ -285,6 +301,7 @@ def _plain(figures: Mapping[str, Any]) -> Metrics:
         seconds=float(figures.get("seconds", 0)),
         peak_memory=float(figures.get("peak_memory", 0)),
         latency=float(figures.get("latency", 0)),
+        size=float(figures.get("size", 0)),
         extra={str(name): float(figure) for name, figure in figures.get("extra", {}).items()},
     )
 

@@ -1,12 +1,8 @@
-"""What an evaluation gives back, and the number the controller learns from."""
+"""What an evaluation gives back: metrics, or a failure."""
 
-import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
-
-LARGEST = 1e15
-"""Largest reward (chosen): its square, summed over all weights, still fits into float32."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,9 +17,11 @@ class Metrics:
         flops: Floating point operations of one forward pass of one example.
         seconds: Wall-clock time of the training, in seconds.
         peak_memory: Largest memory of the process, or of the GPU, meanwhile, in MB.
-        extra: Further figures by name, from a user's own evaluator.
+        extra: Further figures by name: the metric that is rewarded, where it is not the accuracy,
+            and those of a user's own evaluator.
         stopped: Whether the training was ended before the last epoch, for the child was behind.
         latency: Time of a forward pass of one example, in milliseconds; 0 if not measured.
+        size: Size of the ``.keras`` file, in MB; 0 if not measured.
         restarts: How often it began anew with a lower learning rate, each time after one epoch.
     """
 
@@ -37,6 +35,7 @@ class Metrics:
     extra: dict[str, float] = field(default_factory=dict)
     stopped: bool = False
     latency: float = 0.0
+    size: float = 0.0
     restarts: int = 0
 
     @property
@@ -73,36 +72,3 @@ class Failure:
     """
 
     reason: str
-
-
-@dataclass(frozen=True, slots=True)
-class Objective:
-    """The reward of Zoph & Le 2016: the best validation accuracy of the last epochs, to a power.
-
-    Attributes:
-        last_epochs: How many of the last epochs count (they took 5).
-        exponent: Power to which the accuracy is raised (they took 3; 1 keeps its unit).
-    """
-
-    last_epochs: int = 5
-    exponent: float = 1.0
-
-    def reward(self, metrics: Metrics) -> float:
-        """Return the reward of a child, from 0 to 1 for an accuracy.
-
-        A user's own figure below 0 keeps its sign, so that the order stays; one that
-        would give more than `LARGEST`, on either side of 0, gives that.
-        """
-        accuracy = self.accuracy(metrics)
-        try:
-            size = math.pow(abs(accuracy), self.exponent)
-        except OverflowError:
-            size = LARGEST
-        return math.copysign(min(size, LARGEST), accuracy)
-
-    def accuracy(self, metrics: Metrics) -> float:
-        """Return the best validation accuracy of the last epochs."""
-        last = [
-            value for value in metrics.val_accuracy[-self.last_epochs :] if math.isfinite(value)
-        ]
-        return float(max(last, default=0.0))

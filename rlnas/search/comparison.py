@@ -15,7 +15,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from rlnas.errors import RunError, StorageError
+from rlnas.errors import RunError
+from rlnas.search.plots import save_plot
 from rlnas.search.result import SearchResult
 
 Floats = npt.NDArray[np.float64]
@@ -153,13 +154,7 @@ def plot(first: SearchResult, second: SearchResult, path: Path) -> None:
     axes.set_title(f"{first.run} and {second.run}")
     axes.grid(alpha=0.3)
     axes.legend()
-    try:
-        figure.savefig(path, format="png")
-    except OSError as error:
-        raise StorageError(
-            f"cannot write the plot {path}: {error.strerror or error}; make room or choose "
-            "another --plot"
-        ) from error
+    save_plot(figure, path)
 
 
 def best_so_far(rewards: Floats) -> Floats:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from rlnas.children.backend import keras
+from rlnas.children.figures import figure
 from rlnas.children.training import accuracy
 from rlnas.children.weights import load_weights
 from rlnas.config import RecipeConfig
@@ -13,7 +14,7 @@ from rlnas.cost import network_cost
 from rlnas.errors import NoValidChildError, RunError
 from rlnas.evaluation import Executor, Job, Outcome, child_seed
 from rlnas.evaluation.training import WEIGHTS, TrainingEvaluator
-from rlnas.objectives import Failure
+from rlnas.objectives import ACCURACY, Failure
 from rlnas.search.folder import RunFolder
 from rlnas.search.journal import BRIEF, DONE, FAILED, LONG, Contender, Journal, Trial
 from rlnas.search.progress import SearchProgress
@@ -86,10 +87,10 @@ class Contenders:
         if not ranked:
             reason = self._journal.contenders(LONG)[0].reason
             raise NoValidChildError(f"not one of the top K could be trained longer: {reason}")
-        best = _chosen(ranked, len(self._setup.data.x_val))
+        best = self._chosen(ranked)
         for entry in done:
             if entry.test_accuracy is None and (entry is best or not entry.rank):
-                self._journal.store(replace(entry, test_accuracy=self._test(entry)))
+                self._journal.store(self._tested(entry))
         return next(entry for entry in self._journal.contenders(LONG) if entry.name == best.name)
 
     def model(self, contender: Contender) -> keras.Model:
@@ -206,9 +207,31 @@ class Contenders:
         keras.utils.set_random_seed(seed)
         return fresh_copy(self._setup.baseline)
 
-    def _test(self, contender: Contender) -> float:
-        data = self._setup.data
-        return accuracy(self.model(contender), data.x_test, data.y_test)
+    def _tested(self, contender: Contender) -> Contender:
+        """Return a model with its accuracy on the test part, and the metric that is rewarded."""
+        data, model, name = self._setup.data, self.model(contender), self._setup.objective.metric
+        tested = replace(contender, test_accuracy=accuracy(model, data.x_test, data.y_test))
+        if name == ACCURACY or contender.metrics is None or self._setup.function is not None:
+            return tested
+        found = {f"test_{name}": figure(name, model, data.x_test, data.y_test)}
+        metrics = replace(contender.metrics, extra={**contender.metrics.extra, **found})
+        return replace(tested, metrics=metrics)
+
+    def _chosen(self, ranked: list[Contender]) -> Contender:
+        """Return the model to keep of those that were trained longer.
+
+        Where accuracy alone counts see `_steadiest`; else it is the one with the best reward, of
+        those within the target of the cost if there are any.
+        """
+        objective = self._setup.objective
+        if objective.metric == ACCURACY and objective.cost is None:
+            return _steadiest(ranked, len(self._setup.data.x_val))
+        measured = [(entry, entry.metrics) for entry in ranked if entry.metrics]
+        cost = objective.cost
+        if cost is not None and cost.form != "soft":
+            within = [(entry, metrics) for entry, metrics in measured if cost.met_by(metrics)]
+            measured = within or measured
+        return max(measured, key=lambda pair: (objective.reward(pair[1]), -pair[0].rank))[0]
 
 
 def check_retrained(outcome: Outcome, weights: Path) -> None:
@@ -224,8 +247,8 @@ def check_retrained(outcome: Outcome, weights: Path) -> None:
         )
 
 
-def _chosen(ranked: list[Contender], examples: int) -> Contender:
-    """Return the model to keep: of those as accurate as the best, the one with the least loss.
+def _steadiest(ranked: list[Contender], examples: int) -> Contender:
+    """Return, of the models as accurate as the best, the one with the least loss.
 
     Accuracies that differ by less than the standard error of the best one do not tell
     models apart (the one-standard-error rule, Breiman et al. 1984); the loss still may.

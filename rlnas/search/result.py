@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from rlnas.config import ObjectiveConfig, RecipeConfig
 from rlnas.errors import RunError, SpaceError
 from rlnas.objectives import Objective
 from rlnas.search.folder import RunFolder
@@ -159,13 +160,14 @@ def _read(folder: RunFolder, journal: Journal) -> SearchResult:
 def _conditions(meta: Mapping[str, Any]) -> dict[str, Any]:
     """Return what must be equal in two runs that are compared."""
     config = meta["config"]
-    recipe, final = config["recipe"], config["final"]
+    recipe, final = RecipeConfig(**config["recipe"]), config["final"]
+    objective = ObjectiveConfig(**config["objective"])  # runs of earlier versions lack some fields
     return {
         "data": f"{meta['data']['name']} ({meta['data']['fingerprint']})",
         "space": meta["space_fingerprint"],
         "evaluator": meta["evaluator"],
-        **{f"recipe.{name}": value for name, value in recipe.items()},
-        **{f"objective.{name}": value for name, value in config["objective"].items()},
+        **{f"recipe.{name}": value for name, value in recipe},
+        **{f"objective.{name}": value for name, value in objective},
         "data.train_samples": config["data"]["train_samples"],
         "data.final_samples": config["data"]["final_samples"],
         **{f"final.{name}": value for name, value in final.items()},

@@ -16,7 +16,13 @@ from rlnas.children.backend import keras
 from rlnas.children.data import Data
 from rlnas.children.machine import available_cores
 from rlnas.children.recipes import steps_per_epoch
-from rlnas.config import IN_FLIGHT, FidelityConfig, RecipeConfig, SearchConfig
+from rlnas.config import (
+    IN_FLIGHT,
+    FidelityConfig,
+    ObjectiveConfig,
+    RecipeConfig,
+    SearchConfig,
+)
 from rlnas.cost import network_cost
 from rlnas.errors import ConfigError, SpaceError, first_line
 from rlnas.evaluation import Executor, InlineExecutor
@@ -25,7 +31,7 @@ from rlnas.evaluation.process import CHILDREN_PER_WORKER, ProcessExecutor, Proce
 from rlnas.evaluation.ray_executor import RayExecutor, cluster_crew
 from rlnas.evaluation.sizing import ALONE, Crew, Work, choose_crew
 from rlnas.evaluation.training import TrainingEvaluator, TrainingSettings, UserFunction
-from rlnas.objectives import Objective
+from rlnas.objectives import Cost, Objective
 from rlnas.spaces import RECIPE_PREFIX, ImageSpace, RecipeSpace, Space
 
 _LONG_STEPS, _FEWEST_EPOCHS, _MOST_EPOCHS = 10_000, 8, 30
@@ -42,6 +48,8 @@ _METHODS = ("decision", "mask", "architecture", "key", "reference", "to_json")
 
 _NAMED = ("name", "keras_history", "input_layers", "output_layers")
 """Keys of a model's JSON under which names of layers stand."""
+
+_TWO = 2
 
 _EXAMPLES, _TOLERANCE = 8, 1e-2
 """Examples a baseline is tried on, and how far from 1 their sums may be in float16 (chosen)."""
@@ -72,7 +80,8 @@ class Setup:
 
         Raises:
             DataError: A part of the data cannot hold all classes.
-            ConfigError: The fidelity needs a training of rlnas, and there is a user's own.
+            ConfigError: The metric does not fit the data, or what is asked for needs a training of
+                rlnas, and there is a user's own.
         """
         for samples in (self.config.data.train_samples, self.config.data.final_samples):
             self.data.sampled(samples, self.config.seed)
@@ -81,6 +90,11 @@ class Setup:
             raise ConfigError(
                 "fidelity (--fidelity, --chance-restarts) rules trainings of rlnas, and an "
                 "evaluator of your own trains by itself; leave it out"
+            )
+        if self.config.objective.metric == "f1" and self.data.classes != _TWO:
+            raise ConfigError(
+                "objective.metric (--metric): f1 is of two classes, got data with "
+                f"{self.data.classes}; take f1_macro"
             )
         if self.function is not None and self.config.space.search_recipe != "none":
             raise ConfigError(
@@ -91,7 +105,7 @@ class Setup:
     @property
     def objective(self) -> Objective:
         """How metrics become the reward."""
-        return Objective(self.config.objective.last_epochs, self.config.objective.exponent)
+        return make_objective(self.config.objective)
 
     @property
     def long_recipe(self) -> RecipeConfig:
@@ -154,15 +168,25 @@ class Setup:
 
     def evaluator(self, part: Data) -> TrainingEvaluator:
         """Return what trains children on a part of the data, as the config says."""
-        engine = self.config.engine
+        engine, objective = self.config.engine, self.config.objective
         settings = TrainingSettings(
             restarts=self.config.fidelity.chance_restarts,
             mixed_precision=engine.mixed_precision,
             jit_compile=engine.jit_compile,
-            latency=engine.latency,
+            latency=engine.latency or objective.cost == "latency",
+            size=objective.cost == "size",
+            metric=objective.metric,
             resident_megabytes=engine.resident_data,
         )
         return TrainingEvaluator(part, self.function, settings)
+
+
+def make_objective(config: ObjectiveConfig) -> Objective:
+    """Return how metrics become the reward, as the config says."""
+    cost = None
+    if config.cost is not None and config.target is not None:
+        cost = Cost(config.cost, config.target, config.form, config.weight)
+    return Objective(config.last_epochs, config.exponent, config.metric, cost)
 
 
 def make_crew(config: SearchConfig, data: Data, space: Space) -> Crew:

@@ -1,0 +1,39 @@
+"""Figures of a trained child's answers on the validation part, by scikit-learn."""
+
+import numpy as np
+
+from rlnas.children.backend import keras
+from rlnas.children.data import Array, examples_at_once
+
+
+def figure(name: str, model: keras.Model, x: Array, y: Array) -> float:
+    """Return a figure of a model's answers.
+
+    Args:
+        name: One of `rlnas.config.METRICS`. ``f1`` is that of the last of two classes; ``auc`` is
+            the mean over the classes of the area under the curve of one against the rest, over
+            those of which there are examples.
+        model: From inputs to class probabilities.
+        x: Examples, ``(n, ...)``.
+        y: Their classes, int[n].
+    """
+    from sklearn import metrics
+
+    probabilities = model.predict(x, batch_size=examples_at_once(x), verbose=0)
+    chosen = np.argmax(probabilities, axis=-1)
+    classes = np.arange(probabilities.shape[-1])
+    match name:
+        case "accuracy":
+            return float(np.mean(chosen == y))
+        case "balanced_accuracy":
+            return float(metrics.recall_score(y, chosen, average="macro", zero_division=0.0))
+        case "f1":
+            return float(metrics.f1_score(y, chosen, pos_label=int(classes[-1]), zero_division=0.0))
+        case "f1_macro":
+            return float(metrics.f1_score(y, chosen, average="macro", zero_division=0.0))
+        case "auc":
+            present = [each for each in classes if 0 < np.sum(y == each) < len(y)]
+            areas = [metrics.roc_auc_score(y == each, probabilities[:, each]) for each in present]
+            return float(np.mean(areas)) if areas else 0.5
+        case _:
+            return float(metrics.log_loss(y, probabilities, labels=classes))

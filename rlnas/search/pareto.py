@@ -1,0 +1,110 @@
+"""The trials of a run that no other one beats in both: the metric, and what the child costs."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from rlnas.errors import RunError
+from rlnas.objectives import Cost, Objective
+from rlnas.search.plots import save_plot
+from rlnas.search.result import SearchResult
+
+UNITS = {"params": "parameters", "flops": "FLOPs", "latency": "ms", "size": "MB"}
+"""The costs, and what they are counted in."""
+
+_OPTIONS = {"latency": "--latency", "size": "--cost size --cost-target MB"}
+"""What a search needs to measure the costs that are not worked out."""
+
+
+@dataclass(frozen=True, slots=True)
+class Point:
+    """A trial between its metric and its cost.
+
+    Attributes:
+        trial: Its number.
+        value: The metric that the run rewards, before costs; more is better.
+        cost: What the child costs.
+        front: Whether no other trial is as good in both and better in one.
+        layers: Its network.
+    """
+
+    trial: int
+    value: float
+    cost: float
+    front: bool
+    layers: str
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the point as JSON."""
+        return asdict(self)
+
+
+def pareto(found: SearchResult, cost: str = "params") -> list[Point]:
+    """Return all trials of a run that have both figures, the cheapest first.
+
+    Args:
+        found: The run.
+        cost: One of `UNITS`.
+
+    Raises:
+        RunError: No trial has that figure.
+    """
+    rule = found.conditions
+    objective = Objective(rule["objective.last_epochs"], metric=rule["objective.metric"])
+    measure = Cost(cost, 1.0)
+    figures = [
+        (measure.of(trial.metrics), -objective.value(trial.metrics), trial.id, trial.key)
+        for trial in found.trials
+        if trial.metrics is not None and measure.of(trial.metrics) > 0
+    ]
+    if not figures:
+        hint = f"; search with {_OPTIONS[cost]}" if cost in _OPTIONS else ""
+        raise RunError(f"no trial of {found.run} has a measured {cost}{hint}")
+    figures.sort()
+    front = _front(figures)
+    return [
+        Point(number, -minus, spent, number in front, key) for spent, minus, number, key in figures
+    ]
+
+
+def plot_pareto(points: Sequence[Point], metric: str, cost: str, path: Path) -> None:
+    """Draw all trials, and the front as a line.
+
+    Args:
+        points: From `pareto`.
+        metric: Name of the metric.
+        cost: Name of the cost.
+        path: PNG file to write.
+
+    Raises:
+        StorageError: It cannot be written.
+    """
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(8, 5), dpi=120, layout="constrained")
+    axes = figure.subplots()
+    others = [point for point in points if not point.front]
+    best = [point for point in points if point.front]
+    axes.plot([p.cost for p in others], [p.value for p in others], ".", alpha=0.5, label="trials")
+    axes.step([p.cost for p in best], [p.value for p in best], "o-", where="post", label="front")
+    for point in best:
+        place = (point.cost, point.value)
+        axes.annotate(str(point.trial), place, textcoords="offset points", xytext=(4, -12))
+    axes.set_xscale("log")
+    axes.set_xlabel(f"{cost}, {UNITS[cost]}" if UNITS[cost] != "parameters" else "parameters")
+    axes.set_ylabel(f"validation {metric.replace('_', ' ')}")
+    axes.grid(alpha=0.3)
+    axes.legend(loc="lower right")
+    save_plot(figure, path)
+
+
+def _front(figures: Iterable[tuple[float, float, int, str]]) -> set[int]:
+    """Return the numbers of the best, of (cost, loss, number, key) in order of cost and loss."""
+    front: set[int] = set()
+    least = float("inf")
+    for _, loss, number, _ in figures:
+        if loss < least:
+            front.add(number)
+            least = loss
+    return front

@@ -1,0 +1,125 @@
+"""The front of a run between its metric and its cost, and searches that reward both."""
+
+import json
+
+import pytest
+from PIL import Image
+from sklearn.datasets import load_digits
+
+import rlnas
+from rlnas.cli import main
+from rlnas.errors import ConfigError, NoValidChildError
+
+DIGITS = load_digits()
+DATA = DIGITS.images[:120], DIGITS.target[:120]
+LATENCIES = (0.0, 5.0, 2.0, 1.0, 2.0)
+VALUES = (0.5, 0.7, 0.6, 0.3, 0.55)
+"""Of the reference child, then of four trials: the third is slower than the second's equal."""
+
+
+class Told:
+    """An evaluator that trains nothing and tells prepared figures."""
+
+    def __init__(self):
+        self.calls = 0
+
+    def __call__(self, model, data, seed):
+        place = self.calls % len(VALUES)
+        self.calls += 1
+        return rlnas.Metrics((0.1,), latency=LATENCIES[place], extra={"auc": VALUES[place]})
+
+
+def search(root, objective, **options):
+    brief = {"controller": "random", "trials": 4, "top_k": 4, "executor": "inline"}
+    return rlnas.Search(
+        DATA,
+        root=root,
+        config={"space": {"max_layers": 2}, "objective": objective},
+        **{"evaluator": Told(), "name": "a", **brief, **options},
+    )
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    """A run that rewards the AUC within 3 ms, and its root."""
+    root = tmp_path_factory.mktemp("pareto")
+    return search(root, {"metric": "auc", "cost": "latency", "target": 2.5}).run(), root
+
+
+def test_reward_is_the_metric_within_the_target_and_less_above_it(run):
+    rewards = [trial.reward for trial in run[0].trials]
+    assert rewards == pytest.approx([0.7 * 2.5 / 5, 0.6, 0.3, 0.55])
+
+
+def test_model_that_is_kept_is_the_best_within_the_target(run):
+    long = {entry.trial: entry.metrics.extra["auc"] for entry in run[0].retrained if entry.rank}
+    within = [entry.trial for entry in run[0].retrained if entry.metrics.latency <= 2.5]
+    assert run[0].best.trial == max((t for t in within if t in long), key=long.get)
+
+
+def test_front_is_what_no_other_trial_beats(run, capsys):
+    picture = run[1] / "front.png"
+    words = ["pareto", "a", "--cost", "latency", "--root", str(run[1]), "--plot", str(picture)]
+    assert main([*words, "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)["trials"]
+    told = [(each["trial"], each["cost"], each["value"], each["front"]) for each in found]
+    assert told == [
+        (3, 1.0, 0.3, True),
+        (2, 2.0, 0.6, True),
+        (4, 2.0, 0.55, False),
+        (1, 5.0, 0.7, True),
+    ]
+    with Image.open(picture) as opened:
+        assert opened.size == (960, 600)
+    assert main(words) == 0
+    assert "3 of 4 trials" in capsys.readouterr().out
+
+
+def test_cost_that_was_not_measured_is_told(run, capsys):
+    assert main(["pareto", "a", "--cost", "size", "--root", str(run[1])]) == 2
+    assert "no trial of a has a measured size; search with --cost size" in capsys.readouterr().err
+
+
+def test_plot_that_cannot_be_written_is_told(run, capsys):
+    words = ["pareto", "a", "--root", str(run[1]), "--plot", str(run[1] / "no" / "such.png")]
+    assert main(words) == 1
+    assert "cannot write the plot" in capsys.readouterr().err
+
+
+def test_evaluator_without_the_metric_makes_failed_trials(tmp_path):
+    with pytest.raises(NoValidChildError, match="returned no f1_macro, which is to be rew"):
+        search(tmp_path, {"metric": "f1_macro"}).run()
+
+
+def test_real_children_are_rewarded_by_another_metric_and_their_size(tmp_path):
+    objective = {"metric": "f1_macro", "cost": "size", "target": 0.05, "form": "absolute"}
+    found = search(
+        tmp_path, objective, evaluator=None, epochs=1, final_epochs=1, trials=2, top_k=1
+    ).run()
+    for trial in found.trials:
+        value, size = trial.metrics.extra["f1_macro"], trial.metrics.size
+        assert 4 * trial.metrics.params / 1e6 < size < 4 * trial.metrics.params / 1e6 + 0.2
+        assert trial.reward == pytest.approx(value - 0.07 * abs(size / 0.05 - 1))
+    best = next(entry for entry in found.retrained if entry.rank)
+    assert 0 <= best.metrics.extra["test_f1_macro"] <= 1
+
+
+@pytest.mark.parametrize(
+    ("objective", "sentence"),
+    [
+        ({"metric": "f1"}, r"f1 is of two classes, got data with 10; take f1_macro"),
+        ({"cost": "params"}, "got --cost params without --cost-target"),
+        ({"target": 3}, "got --cost-target 3 without --cost"),
+        ({"metric": "log_loss", "cost": "params", "target": 3}, "take --cost-form absolute"),
+        ({"metric": "log_loss", "exponent": 3}, "has no power, got --reward-exponent 3"),
+        ({"metric": "f2"}, "unknown metric 'f2': did you mean f1"),
+    ],
+)
+def test_objective_that_makes_no_sense_is_refused(objective, sentence, tmp_path):
+    with pytest.raises(ConfigError, match=sentence):
+        search(tmp_path, objective)
+
+
+def test_latency_in_a_run_that_is_to_be_repeatable_is_refused(tmp_path):
+    with pytest.raises(ConfigError, match="latency differs from run to run"):
+        search(tmp_path, {"cost": "latency", "target": 1}, deterministic=True)
