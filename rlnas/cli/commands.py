@@ -20,10 +20,11 @@ from rlnas.cli.options import (
 )
 from rlnas.config import dump_config, make_config, read_config, with_flags
 from rlnas.search.comparison import compare, plot
+from rlnas.search.explain import explain_run, plot_effects
 from rlnas.search.folder import RunFolder, find_run, run_folders
 from rlnas.search.pareto import UNITS, pareto, plot_pareto
 from rlnas.search.progress import Lines, LiveTable, SearchProgress
-from rlnas.search.result import SearchResult, read_result
+from rlnas.search.result import SearchResult, read_result, read_space
 
 _ENGINE = [
     f"engine.{name}"
@@ -250,6 +251,34 @@ def show_pareto(run: str, cost: str, picture: Path | None, root: Path, as_json: 
         click.echo(f"plot: {path}")
 
 
+@click.command(name="explain")
+@run_argument
+@click.option(
+    "--plot",
+    "picture",
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="FILE",
+    help="PNG file of the plot. Default: explain.png in the folder of the run.",
+)
+@root_option
+@json_option
+def explain_choices(run: str, picture: Path | None, root: Path, as_json: bool) -> None:
+    """Show what each choice does to the reward, which choices interact, and the policy's view.
+
+    An effect is the mean difference from the average of the decision's choices, all else alike.
+    """
+    folder = find_run(root, run)
+    found = explain_run(read_result(folder), read_space(folder))
+    path = picture or folder.path / "explain.png"
+    title = f"{run}: effect of each choice on the reward"
+    plot_effects(found, title, path)
+    if as_json:
+        click.echo(json.dumps({"run": run, "plot": str(path), **found.to_json()}))
+    else:
+        output.print_explanation(found, title)
+        click.echo(f"plot: {path}")
+
+
 COMMANDS = (
     search,
     resume,
@@ -257,6 +286,7 @@ COMMANDS = (
     show,
     compare_runs,
     show_pareto,
+    explain_choices,
     sample,
     retrain,
     export,

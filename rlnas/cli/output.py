@@ -18,6 +18,7 @@ from rich.table import Table
 
 from rlnas.errors import RlnasError
 from rlnas.search.comparison import Comparison, with_control
+from rlnas.search.explain import Explanation
 from rlnas.search.folder import RunFolder
 from rlnas.search.journal import FAILED, RUNNING, Contender, Trial
 from rlnas.search.pareto import UNITS, Point
@@ -90,6 +91,40 @@ def print_pareto(found: SearchResult, points: Sequence[Point], cost: str) -> Non
         spent = f"{point.cost:,.0f}" if cost in ("params", "flops") else f"{point.cost:.3f}"
         table.add_row(str(point.trial), _number(point.value), spent, point.layers)
     _console().print(table)
+
+
+def print_explanation(found: Explanation, title: str) -> None:
+    """Print the effect of each choice, and which choices interact."""
+    console = _console()
+    table = Table("decision", "choice", title=title)
+    for column in ("tried", "effect", "95 % interval", "policy"):
+        table.add_column(column, justify="right")
+    before = ""
+    for effect in found.effects:
+        if before and before != effect.decision:
+            table.add_section()
+        table.add_row(
+            effect.decision if before != effect.decision else "",
+            effect.choice,
+            str(effect.tried),
+            f"{effect.effect:+.4f}",
+            f"{effect.low:+.4f} to {effect.high:+.4f}",
+            "-" if effect.policy is None else f"{effect.policy:.2f}",
+        )
+        before = effect.decision
+    console.print(table)
+    console.print(
+        f"from {found.trials} trials; these effects explain {100 * found.explained:.0f} % of the "
+        "variance of the rewards"
+    )
+    for each in found.interactions:
+        (first, second), (ours, theirs) = each.decisions, each.choices
+        console.print(
+            f"together: {first} {ours} with {second} {theirs} {each.effect:+.4f} "
+            f"({each.low:+.4f} to {each.high:+.4f})"
+        )
+    if not found.interactions:
+        console.print("no two decisions interact surely")
 
 
 def print_run(found: SearchResult, folder: RunFolder, newest: int) -> None:

@@ -134,6 +134,18 @@ def read_result(folder: RunFolder) -> SearchResult:
         return _read(folder, journal)
 
 
+def read_space(folder: RunFolder) -> Mapping[str, Any]:
+    """Read the JSON of the space of a run.
+
+    Raises:
+        RunError: There is no such run, or its journal is damaged.
+    """
+    journal = folder.open()
+    with closing(journal), journal.reading():
+        space: Mapping[str, Any] = journal.meta()["space"]
+        return space
+
+
 def _read(folder: RunFolder, journal: Journal) -> SearchResult:
     meta, trials = journal.meta(), tuple(journal.trials())
     retrained = tuple(journal.contenders(LONG))
