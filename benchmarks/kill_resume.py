@@ -109,7 +109,7 @@ def arm(instant: str, count: int, workers: int) -> None:
         "after commit of proposal": (journal.Journal, "propose", count, after),
         "training": (ProcessExecutor, "submit", count, soon)
         if workers
-        else (training.TrainingEvaluator, "_train", count, soon),
+        else (training.TrainingEvaluator, "_trained", count, soon),
         "before commit of result": (journal.Journal, "finish", count, at_once),
         "in commit of result": (journal, "_store_state", 2 * count, after),
         "before commit of contender": (journal.Journal, "store", count, at_once),

@@ -322,7 +322,12 @@ def test_gpus_are_numbers_or_a_word(given, gpus):
     assert make_config({"engine": engine}).engine.gpus == gpus
 
 
-@pytest.mark.parametrize("given", [True, -1, "first", "0,", [True], [], 1.5])
+def test_empty_address_is_refused():
+    engine = {"executor": "ray", "ray_address": " "}
+    assert 'expected "auto" or an address such as "10.0.0.1:6379"' in refusal({"engine": engine})
+
+
+@pytest.mark.parametrize("given", [True, -1, "first", "0,", "0 1", [True], [], 1.5])
 def test_other_gpus_are_refused(given):
     assert 'expected "all", "none" or numbers such as "0,1"' in refusal({"engine": {"gpus": given}})
 

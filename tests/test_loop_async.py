@@ -79,7 +79,7 @@ def test_all_workers_are_busy_and_each_trial_is_there_once(tmp_path, controller)
 
 
 @pytest.mark.parametrize(
-    ("method", "count"), [("propose", 2), ("propose", 17), ("log_start", 9), ("finish", 12)]
+    ("method", "count"), [("propose", 2), ("propose", 17), ("finish", 5), ("finish", 12)]
 )
 def test_crash_with_children_under_way_loses_none_and_trains_none_twice(tmp_path, method, count):
     folder, journal = new(tmp_path, "a")
@@ -121,7 +121,7 @@ def test_ordered_run_does_not_depend_on_the_number_of_workers(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("method", "count"), [("propose", 3), ("propose", 20), ("log_start", 15), ("finish", 11)]
+    ("method", "count"), [("propose", 3), ("propose", 20), ("finish", 4), ("finish", 11)]
 )
 def test_ordered_run_that_crashes_resumes_to_the_same_trials(tmp_path, method, count):
     whole_folder, whole = new(tmp_path, "whole")
@@ -135,3 +135,34 @@ def test_ordered_run_that_crashes_resumes_to_the_same_trials(tmp_path, method, c
     search(folder, again, Crew(2), "evolution", in_flight=5, ordered=True)
     assert timeless(again) == timeless(whole)
     np.testing.assert_equal(again.state()["controller"], whole.state()["controller"])
+
+
+def test_deaths_of_the_search_are_not_those_of_children_in_processes_of_their_own(tmp_path):
+    class Dies(Crew):
+        def completed(self):
+            raise Crash
+
+    folder, journal = new(tmp_path, "a")
+    for _ in range(6):
+        with pytest.raises(Crash):
+            search(folder, journal, Dies(0))
+        journal.close()
+        journal = folder.open()
+    search(folder, journal, Crew(1))
+    assert {trial.reason for trial in journal.trials()} <= {None, "unlucky"}
+
+
+def test_child_that_waited_when_the_process_died_was_not_the_cause(tmp_path):
+    class Dies(Hashed):
+        def evaluate(self, *arguments):
+            raise Crash
+
+    folder, journal = new(tmp_path, "a")
+    for _ in range(5):
+        with pytest.raises(Crash):
+            search(folder, journal, InlineExecutor(Dies()), in_flight=6, ordered=True)
+        journal.close()
+        journal = folder.open()
+    search(folder, journal, InlineExecutor(Hashed()), in_flight=6, ordered=True)
+    died = [trial.id for trial in journal.trials() if "died 5 times" in (trial.reason or "")]
+    assert died == [1]

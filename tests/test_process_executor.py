@@ -63,6 +63,17 @@ class Doing:
         signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM, signal.SIGINT])
         ctypes.PyDLL(None).sleep(600)  # and lets no other thread run
 
+    def begin(self, name, deed):
+        """Start a process that does nothing, leave its number, and go on."""
+        started = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
+        (self.folder / name).write_text(str(started.pid))
+        getattr(self, deed)()
+
+    def begin_eater(self):
+        program = "import time; kept = bytearray(10 ** 9); time.sleep(600)"
+        subprocess.Popen([sys.executable, "-c", program])
+        time.sleep(600)
+
     def eat(self):
         kept = []
         while True:
@@ -316,3 +327,17 @@ def test_each_worker_has_its_own_variables(tmp_path):
     )
     assert all(isinstance(outcome, Metrics) for outcome in finished(executor).values())
     assert sorted(path.name for path in (tmp_path / "told").iterdir()) == ["a", "b"]
+
+
+@linux
+@pytest.mark.parametrize("deed", ["hang", "kill", "leave", "nothing"])
+def test_what_a_child_started_ends_with_its_worker(tmp_path, deed):
+    limits = {"time_limit": 1.0} if deed == "hang" else {}
+    finished(made(tmp_path, f"begin mine {deed}", **limits))
+    assert ended([int((tmp_path / "mine").read_text())], 5)
+
+
+@linux
+def test_memory_of_what_a_child_started_is_its_own(tmp_path):
+    outcomes = finished(made(tmp_path, "begin_eater", memory_limit=300.0))
+    assert outcomes[1] == Failure("it took more than 300 MB, the memory limit of a child")

@@ -2,6 +2,7 @@
 
 import os
 import signal
+import socket
 import sys
 import threading
 import time
@@ -126,3 +127,12 @@ def test_what_is_missing_is_one_sentence(monkeypatch):
         connected(None)
     with pytest.raises(ConfigError, match="a cluster is for the executor ray"):
         make_config({"engine": {"ray_address": "auto"}})
+
+
+def test_somebody_else_at_the_address_is_told_and_not_waited_for():
+    if ray.is_initialized():
+        pytest.skip("this process is connected to a cluster")
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        address = f"127.0.0.1:{server.getsockname()[1]}"
+        with pytest.raises(ConfigError, match=f"{address}: what listens there is no Ray cluster"):
+            connected(address)

@@ -21,6 +21,12 @@ IN_FLIGHT = 8
 """Proposals under way in a deterministic run: enough for most machines (chosen)."""
 
 
+def _ray_address(address: str | None) -> str | None:
+    if address is not None and not address.strip():
+        raise ValueError('"auto" or an address such as "10.0.0.1:6379"')
+    return address
+
+
 class EngineConfig(Record):
     """Where children are trained, and what they may take."""
 
@@ -36,7 +42,7 @@ class EngineConfig(Record):
         "Children that are trained at the same time, or auto: as many as cores, memory and GPUs "
         "allow. Default: auto.",
     )
-    ray_address: str | None = option(
+    ray_address: Annotated[str | None, AfterValidator(_ray_address)] = option(
         None,
         "The Ray cluster: auto for the one this machine belongs to, or HOST:PORT; rlnas must be "
         "installed on its nodes. Default: one of this machine's own.",
@@ -64,7 +70,8 @@ class EngineConfig(Record):
     child_time_limit: Seconds | None = option(
         None,
         "Wall-clock time of one child, for example 90s or 5m; then it is stopped and has failed. "
-        "Default: none.",
+        "In the retraining it is longer, as the training is. Default: none; a child that hangs "
+        "then holds its worker.",
         gt=0,
     )
     child_memory: Megabytes | None = option(
@@ -91,14 +98,15 @@ class EngineConfig(Record):
     )
     deterministic: bool = option(
         False,
-        "The same seed gives the same run with any number of workers: each child has one thread, "
-        "and results are learned from in the order of the proposals. A worker may have to wait "
-        "(chosen).",
+        "The same seed gives the same run with any number of workers: each child has one thread "
+        "(or --threads), and results are learned from in the order of the proposals. "
+        "A worker may have to wait (chosen).",
     )
     in_flight: Count | None = option(
         None,
         "Architectures that are proposed before the first of them is learned from. Default: as "
         f"many as there are workers, {IN_FLIGHT} where the run is deterministic (chosen).",
+        le=10_000,
     )
 
     @property

@@ -67,7 +67,7 @@ def gpu_numbers(value: Any) -> Any:
     if value is None:
         return None
     numbers = value if isinstance(value, list) else [value]
-    text = ",".join(str(number) for number in numbers).replace(" ", "")
+    text = re.sub(r"\s*,\s*", ",", ",".join(str(number) for number in numbers)).strip()
     whole = all(isinstance(number, int | str) and type(number) is not bool for number in numbers)
     if whole and re.fullmatch(r"all|none|[0-9]+(,[0-9]+)*", text):
         return text

@@ -115,11 +115,16 @@ class Executor(Protocol):
 
 
 class InlineExecutor:
-    """Trains each child in this process, one after the other, when a result is asked for."""
+    """Trains each child in this process, one after the other, when a result is asked for.
+
+    Attributes:
+        before: Is called with each job before its child begins, which may end this process.
+    """
 
     def __init__(self, evaluator: Evaluator) -> None:
         """Take the evaluator that trains the children."""
         self._evaluator = evaluator
+        self.before: Callable[[Job], None] = lambda job: None
         self._waiting: list[Job] = []
 
     @property
@@ -136,6 +141,7 @@ class InlineExecutor:
         if not self._waiting:
             return []
         job = self._waiting.pop(0)
+        self.before(job)
         return [Result(job, evaluated(self._evaluator, job))]
 
     def cancel(self) -> None:

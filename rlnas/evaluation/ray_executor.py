@@ -10,6 +10,8 @@ import logging
 import os
 import re
 import socket
+import subprocess
+import sys
 import tempfile
 from collections import deque
 from dataclasses import dataclass, replace
@@ -26,8 +28,9 @@ from rlnas.evaluation.sizing import Crew
 _MOST_LOSSES = 5
 """Times a child may be lost with its node, or meet a full disk there (chosen)."""
 
-_TO_CONNECT = 10
-"""Seconds within which the cluster must answer (chosen)."""
+_TO_CONNECT, _TO_ANSWER = 10, 60
+"""Seconds within which somebody must listen, and a cluster must say that it is well; Ray itself
+takes some to be imported for that (chosen)."""
 
 
 @dataclass(slots=True)
@@ -167,10 +170,11 @@ def connected(address: str | None) -> Any:
         ) from error
     if not ray.is_initialized():
         try:
-            _check_answers(address)
+            if address is not None:
+                _check_answers(address)
             local: dict[str, Any] = {} if address else {"include_dashboard": False}
             ray.init(address or "local", log_to_driver=False, logging_level=logging.ERROR, **local)
-        except Exception as error:  # Ray raises ConnectionError, RuntimeError, ValueError, ...
+        except (Exception, SystemExit) as error:  # Ray raises many kinds, and exits
             raise ConfigError(
                 f"engine.ray_address (--ray-address): no Ray cluster answers at {address}: "
                 f"{first_line(error)}; start one with: ray start --head"
@@ -178,10 +182,28 @@ def connected(address: str | None) -> Any:
     return ray
 
 
-def _check_answers(address: str | None) -> None:
-    """Raise OSError if nobody listens there: Ray itself takes minutes to find out."""
-    if address is not None and (parts := re.fullmatch(r"(?:ray://)?([^:/]+):(\d{1,5})", address)):
-        socket.create_connection((parts[1], int(parts[2])), timeout=_TO_CONNECT).close()
+def _check_answers(address: str) -> None:
+    """Check that a Ray cluster listens there: Ray itself takes minutes to find out.
+
+    Raises:
+        OSError: Nobody does, or somebody else.
+    """
+    parts = re.fullmatch(r"(ray://)?(\[[^]]+\]|[^:/]+):(\d{1,5})", address)
+    if parts is None:
+        return
+    client, host, port = parts.groups()
+    socket.create_connection((host.strip("[]"), int(port)), timeout=_TO_CONNECT).close()
+    if client:
+        return
+    words = [sys.executable, "-m", "ray.scripts.scripts", "health-check"]
+    try:
+        done = subprocess.run(
+            [*words, "--address", f"{host}:{port}"], capture_output=True, timeout=_TO_ANSWER
+        )
+    except subprocess.TimeoutExpired:
+        raise OSError("what listens there is no Ray cluster") from None
+    if done.returncode:
+        raise OSError("what listens there is no Ray cluster, or not of this version")
 
 
 def cluster_crew(

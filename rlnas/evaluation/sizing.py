@@ -74,7 +74,8 @@ class Work:
     """What each worker is to do, as far as it says what it needs.
 
     Attributes:
-        megabytes: The data, of which each worker makes a copy for its device.
+        megabytes: The data, of which each worker makes a copy for its device, and what a training
+            step keeps of a batch.
         step_flops: FLOPs of a usual training step; 0 if not known.
     """
 

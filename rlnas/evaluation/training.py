@@ -183,11 +183,15 @@ class TrainingEvaluator:
         seconds, memory = time.perf_counter() - started, peak_megabytes()
         settings, extra = self._settings, outcome.extra
         timed = outcome.latency  # of a user's own evaluator
-        if settings.latency and not timed:
-            timed = latency(model, self._data.x_val)
-        if settings.metric != ACCURACY and self._function is None:
-            measured = figure(settings.metric, model, self._data.x_val, self._data.y_val)
-            extra = {**extra, settings.metric: measured}
+        try:
+            if settings.latency and not timed:
+                timed = latency(model, self._data.x_val)
+            if settings.metric != ACCURACY and self._function is None:
+                measured = figure(settings.metric, model, self._data.x_val, self._data.y_val)
+                extra = {**extra, settings.metric: measured}
+            size = megabytes(model) if settings.size and not outcome.size else outcome.size
+        except Exception as error:
+            return Failure(f"measuring the trained child failed: {_described(error)}")
         if settings.metric not in (ACCURACY, *extra):
             return Failure(f"the evaluator returned no {settings.metric}, which is to be rewarded")
         if folder is not None:
@@ -195,7 +199,7 @@ class TrainingEvaluator:
         record = {
             **outcome.to_json(),
             "extra": extra,
-            "size": outcome.size or (megabytes(model) if settings.size else 0.0),
+            "size": size,
             "params": int(model.count_params()),
             "flops": outcome.flops or flops,
             "seconds": outcome.seconds or seconds,

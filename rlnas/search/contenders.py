@@ -12,7 +12,7 @@ from rlnas.children.weights import load_weights
 from rlnas.config import RecipeConfig
 from rlnas.cost import network_cost
 from rlnas.errors import NoValidChildError, RunError
-from rlnas.evaluation import Executor, Job, Outcome, child_seed
+from rlnas.evaluation import Executor, InlineExecutor, Job, Outcome, child_seed
 from rlnas.evaluation.training import WEIGHTS, TrainingEvaluator
 from rlnas.objectives import ACCURACY, Failure
 from rlnas.search.folder import RunFolder
@@ -133,22 +133,30 @@ class Contenders:
 
     def _train_all(self, phase: str, entries: list[Entry], executor: Executor) -> None:
         """Train what was not trained yet: several at a time, the user's own model here."""
-        trained = {contender.name for contender in self._journal.contenders(phase)}
+        # A failed one is tried again: the limit that it met may have been changed since.
+        known = self._journal.contenders(phase)
+        trained = {contender.name for contender in known if contender.state == DONE}
         missing = [entry for entry in entries if entry.name not in trained]
         by_number = {entries.index(entry) + 1: entry for entry in missing}
+        mortal = isinstance(executor, InlineExecutor)  # a child may end the search's process
+        if isinstance(executor, InlineExecutor):
+            executor.before = lambda job: self._journal.log_start(
+                f"{by_number[job.id].name}/{phase}"
+            )
+        told = set()
         for number, entry in by_number.items():
-            if failure := self._journal.given_up(f"{entry.name}/{phase}"):
+            here = mortal or entry.architecture is None
+            if here and (failure := self._journal.given_up(f"{entry.name}/{phase}")):
                 self._store(entry, phase, failure, len(entries))
+                told.add(entry.name)
             elif entry.architecture is not None:
-                self._journal.log_start(f"{entry.name}/{phase}")
                 executor.submit(self._job(number, entry, phase))
         while results := executor.completed():
             for result in results:
                 entry = by_number[result.job.id]
                 self._store(entry, phase, result.outcome, len(entries))
-        done = {contender.name for contender in self._journal.contenders(phase)}
         for entry in missing:
-            if entry.name not in done:
+            if entry.architecture is None and entry.name not in told:
                 self._journal.log_start(f"{entry.name}/{phase}")
                 seed, evaluator = self._seed(entry, phase), self._evaluator(phase)
                 outcome = self._evaluated(entry, phase, evaluator, seed)

@@ -11,6 +11,7 @@ from rlnas.errors import ControllerError, NoValidChildError
 from rlnas.evaluation import (
     CachedExecutor,
     Executor,
+    InlineExecutor,
     Job,
     OrderedExecutor,
     Outcome,
@@ -130,6 +131,10 @@ class SearchLoop:
         self._told = False  # that the space is used up
         self._under_way: dict[int, _Proposal] = {}  # by episode, in the order of their beginning
         self._again: deque[_Proposal] = deque()  # were under way when the run stopped
+        # A child in a process of its own cannot end the search's, so its end says nothing of it.
+        self._mortal = isinstance(executor, InlineExecutor)
+        if isinstance(executor, InlineExecutor):
+            executor.before = lambda job: journal.log_start(f"trial-{job.id}")
         passed_on = OrderedExecutor(executor) if ordered else executor
         self._env = NASVectorEnv(
             setup.space,
@@ -185,7 +190,7 @@ class SearchLoop:
         architecture = self._setup.space.architecture(proposal.tokens)
         key = self._setup.space.key(architecture)
         trial = self._trials[key]
-        failure = self._journal.given_up(f"trial-{trial.id}")
+        failure = self._journal.given_up(f"trial-{trial.id}") if self._mortal else None
         if trial.state == RUNNING and failure is not None:
             job = Job(trial.id, key, architecture, self._setup.config.recipe, trial.seed)
             self._conclude(Result(job, failure), proposal)
@@ -250,7 +255,6 @@ class SearchLoop:
             self._repeats += 1
             return Job(-self._repeats, key, architecture, self._setup.config.recipe, seed)
         self._submitted.add(trial.id)
-        self._journal.log_start(f"trial-{trial.id}")
         folder = self._folder.trial(trial.id)
         floors = tuple(self._under_way[env_id].floors)
         return Job(trial.id, key, architecture, self._setup.config.recipe, seed, folder, floors)

@@ -178,6 +178,7 @@ class Search:
             self._check_same(folder, meta)
             config = joined(make_config(meta["config"]), self.config, given)
             self._take(config)
+            rehearse(self._setup)  # with the limits of now, before anything is changed
             change(folder, journal, config, self._progress)
             self._go(folder, journal)
             self._run_control(folder, given, change)
@@ -278,7 +279,7 @@ class Search:
     ) -> None:
         trials = [trial for trial in journal.trials() if trial.ended is not None]
         contenders = Contenders(self._setup, folder, journal, self._progress)
-        executor = self._setup.executor(self._setup.long_evaluator())
+        executor = self._setup.executor(self._setup.long_evaluator(), long=True)
         stack.callback(executor.close)
         kept = contenders.long(trials, executor)
         trial = next(trial for trial in trials if trial.id == kept.trial)

@@ -43,6 +43,9 @@ _USUAL_K, _SMALL_K, _MANY_STEPS = 5, 3, 12_000
 _BACKWARD = 3
 """FLOPs of a training step for one of the forward pass alone (a usual rule)."""
 
+_KEPT = 2
+"""Values of a training step for each that its layers put out: those, and their gradients."""
+
 _METHODS = ("decision", "mask", "architecture", "key", "reference", "to_json")
 """What a space of the user's own must have."""
 
@@ -129,8 +132,13 @@ class Setup:
     def _long_examples(self) -> int:
         return int(min(self.config.data.final_samples or inf, len(self.data.x_train)))
 
-    def executor(self, evaluator: TrainingEvaluator) -> Executor:
+    def executor(self, evaluator: TrainingEvaluator, *, long: bool = False) -> Executor:
         """Return what carries out an evaluator's work, as the config says.
+
+        Args:
+            evaluator: Trains the children.
+            long: Whether it is for the retraining, in which a child has as much more time as it
+                has more to do.
 
         Raises:
             ConfigError: The evaluator cannot be handed to other processes.
@@ -143,12 +151,20 @@ class Setup:
             workers=crew.workers,
             threads=crew.threads,
             children=1 if engine.isolate else CHILDREN_PER_WORKER,
-            time_limit=engine.child_time_limit,
+            time_limit=self._time_limit(long=long),
             memory_limit=engine.child_memory,
         )
         if engine.chosen == "ray":
             return RayExecutor(evaluator, settings, engine.ray_address, gpus=crew.gpu_share)
         return ProcessExecutor(evaluator, replace(settings, environments=crew.environments()))
+
+    def _time_limit(self, *, long: bool) -> float | None:
+        limit = self.config.engine.child_time_limit
+        if limit is None or not long:
+            return limit
+        brief = min(self.config.data.train_samples or inf, len(self.data.x_train))
+        more = self.long_recipe.epochs * self._long_examples / (self.config.recipe.epochs * brief)
+        return limit * max(1.0, more)
 
     @property
     def in_flight(self) -> int:
@@ -197,9 +213,9 @@ def make_crew(config: SearchConfig, data: Data, space: Space) -> Crew:
             is no such GPU.
     """
     engine = config.engine
-    if engine.chosen == "inline":
-        return Crew(1, config.threads or available_cores())
     threads = 1 if engine.deterministic and config.threads is None else config.threads
+    if engine.chosen == "inline":
+        return Crew(1, threads or available_cores())
     if engine.chosen == "ray":
         gpus = engine.gpus != "none"
         return cluster_crew(
@@ -222,10 +238,11 @@ def usual_work(
         resident_megabytes: Size up to which workers have a copy of the data.
     """
     child = space.reference()
-    flops = network_cost(child.layers, child.input_shape, child.classes).flops
+    cost = network_cost(child.layers, child.input_shape, child.classes)
+    resident = data.megabytes if data.megabytes <= resident_megabytes else 0.0
     return Work(
-        megabytes=data.megabytes if data.megabytes <= resident_megabytes else 0.0,
-        step_flops=_BACKWARD * flops * recipe.batch_size,
+        megabytes=resident + _KEPT * cost.memory * recipe.batch_size / 1e6,
+        step_flops=_BACKWARD * cost.flops * recipe.batch_size,
     )
 
 

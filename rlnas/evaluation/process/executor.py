@@ -168,7 +168,8 @@ class ProcessExecutor:
     def _listen(self) -> None:
         """Take what server and workers tell, and wait a moment for it."""
         channels = {worker.channel: worker for worker in self._workers}
-        ready = wait([*channels, self._server.control], timeout=_LOOK)
+        told_by = [self._server.control] if self._server.alive else []
+        ready = wait([*channels, *told_by], timeout=_LOOK)
         try:
             self._server.listen()
         except EOFError:

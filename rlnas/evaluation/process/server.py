@@ -73,6 +73,12 @@ def _end_with(server: int) -> None:
             os._exit(1)
 
 
+def _kill_group(pid: int) -> None:
+    """End a worker that was not waited for yet, and all that its children started."""
+    with suppress(ProcessLookupError, PermissionError):  # macOS refuses for zombies
+        os.killpg(pid, signal.SIGKILL)
+
+
 class _Server:
     def __init__(self, control: socket.socket) -> None:
         self._control = control
@@ -96,6 +102,7 @@ class _Server:
             pass  # the search is gone
         finally:
             for pid in self._children:
+                _kill_group(pid)
                 with suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGKILL)
 
@@ -106,6 +113,7 @@ class _Server:
             status = 1
             try:
                 _end_with(server)
+                os.setpgid(0, 0)  # what its child starts ends with it
                 signal.set_wakeup_fd(-1)
                 signal.signal(signal.SIGCHLD, signal.SIG_DFL)
                 self._control.close()
@@ -121,6 +129,11 @@ class _Server:
 
     def _reap(self) -> None:
         for pid in list(self._children):
+            if hasattr(os, "waitid"):  # macOS has it from Python 3.13 on
+                # It is only looked at: until it is waited for, no other process gets its number.
+                if not os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT):
+                    continue
+                _kill_group(pid)
             ended, status = os.waitpid(pid, os.WNOHANG)
             if ended:
                 number = self._children.pop(pid)

@@ -62,7 +62,7 @@ def _end_with_the_search(channel: int) -> None:
     poll = select.poll()
     poll.register(channel, getattr(select, "POLLRDHUP", 0))  # POLLHUP comes unasked
     poll.poll()
-    os.kill(os.getpid(), signal.SIGKILL)
+    os.killpg(0, signal.SIGKILL)  # its group is its own: what its child started ends too
 
 
 def print_to(folder: Path | None) -> None:
