@@ -1,6 +1,7 @@
 """What TensorBoard shows of a run, read back with TensorBoard's own reader."""
 
 import io
+import os
 import subprocess
 import sys
 from collections import Counter
@@ -313,6 +314,58 @@ def test_rebuild_after_a_kill_gives_what_an_uninterrupted_run_wrote(tmp_path, re
         one for one in contents(whole_tags) if one[0] != drawn
     ]
     assert rows(tmp_path / "run" / "tb") == set(range(1, 13))
+
+
+@pytest.mark.parametrize("torn", [0, 7], ids=["clean", "in the middle of a trial"])
+def test_going_on_after_a_kill_gives_what_an_uninterrupted_run_wrote(
+    tmp_path, read, make_monitor, torn
+):
+    records = make_records(12)
+    whole, killed = (make_monitor(tmp_path / name / "tb") for name in ("whole", "run"))
+    for record in records:
+        whole.trial(record)
+    for record in records[:8]:
+        killed.trial(record)
+    if torn:  # its ninth trial got into the file, but for the last bytes, and is written no more
+        killed._write(records[8], row=True)
+        killed._flush()
+        (path,) = (tmp_path / "run" / "tb").glob("events*")
+        os.truncate(path, path.stat().st_size - torn)
+    resumed = make_monitor(tmp_path / "run" / "tb")
+    ended = [(record.step, record.number, record.reward) for record in records]
+    assert resumed.go_on(ended) == 8
+    assert rows(tmp_path / "run" / "tb") == set(range(1, 9))
+    for record in records[8:]:
+        resumed.trial(record)
+    drawn = "best/diagram"  # its title holds the name of the run
+    whole_tags, resumed_tags = (read(tmp_path / run / "tb") for run in ("whole", "run"))
+    assert [one for one in contents(resumed_tags) if one[0] != drawn] == [
+        one for one in contents(whole_tags) if one[0] != drawn
+    ]
+    assert resumed._rewards == whole._rewards
+
+
+def test_what_cannot_be_gone_on_with_is_made_anew(tmp_path, make_monitor):
+    folder, records = tmp_path / "run" / "tb", make_records(3)
+    ended = [(record.step, record.number, record.reward) for record in records]
+    assert make_monitor(folder).go_on(ended) == 0  # nothing was written
+    monitor = make_monitor(folder)
+    monitor.rebuild(records)
+    monitor.close()
+    assert make_monitor(folder).go_on(ended) == 3
+    assert make_monitor(folder).go_on(ended[:2]) == 0  # the journal lacks the last
+    (path,) = folder.glob("events*")
+    content = path.read_bytes()
+    path.write_bytes(content[:-1])
+    assert make_monitor(folder).go_on(ended) == 0
+    path.write_bytes(content)
+    monitor = make_monitor(folder)
+    assert monitor.go_on(ended) == 3
+    monitor.final(final_records(), 1.0)
+    monitor.close()
+    assert make_monitor(folder).go_on(ended) == 0  # a retraining is made anew
+    (folder / "written.json").write_text("[1]")
+    assert make_monitor(folder).go_on(ended) == 0
 
 
 def test_steps_are_the_order_of_the_results_and_rows_go_by_number(tmp_path, read, make_monitor):

@@ -53,8 +53,16 @@ class Recorder(Observer):
             RunError: The best child's weights are missing and it cannot be trained again.
         """
         finished = [trial for trial in self._journal.trials() if trial.state != RUNNING]
+        finished.sort(key=lambda trial: trial.step or 0)
         self._best, self._ended, self._failures = None, 0, 0
-        self._monitor.rebuild([self._record(trial) for trial in finished])
+        written = self._monitor.go_on((t.step or 0, t.id, t.reward) for t in finished)
+        if not written:
+            self._monitor.rebuild([self._record(trial) for trial in finished])
+        for trial in finished if written else []:
+            if (trial.step or 0) <= written:
+                self._count(trial)
+            else:
+                self._monitor.trial(self._record(trial))
         if self._controller is None or self._best is None:
             return
         if self._exported().get("trial") != self._best.id:
@@ -156,11 +164,7 @@ class Recorder(Observer):
 
     def _record(self, trial: Trial) -> TrialRecord:
         """Return what TensorBoard shows of a trial, and count it."""
-        best = best_of([trial] if self._best is None else [self._best, trial])
-        better = best is trial
-        self._best = best
-        self._ended += 1
-        self._failures += trial.state == FAILED
+        best = self._count(trial)
         return TrialRecord(
             number=trial.id,
             step=trial.step or 0,
@@ -168,7 +172,7 @@ class Recorder(Observer):
             architecture=self._setup.space.architecture(trial.tokens),
             reward=trial.reward,
             best_reward=best.reward if best else None,
-            is_best=better,
+            is_best=best is trial,
             state=trial.state,
             metrics=trial.metrics,
             learned=trial.learned,
@@ -178,3 +182,10 @@ class Recorder(Observer):
             policy=trial.policy,
             wall_time=trial.ended or trial.started,
         )
+
+    def _count(self, trial: Trial) -> Trial | None:
+        """Count a trial; return the best so far."""
+        self._best = best_of([trial] if self._best is None else [self._best, trial])
+        self._ended += 1
+        self._failures += trial.state == FAILED
+        return self._best

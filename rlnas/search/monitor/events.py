@@ -35,23 +35,37 @@ class EventFile:
     Args:
         folder: Where it is made, with its parents.
         wall_time: Time of its first event, in seconds since 1970.
+        name: Of an earlier file of the folder that is written on; None for a new one.
 
     Raises:
         StorageError: The disk refuses; so do all methods.
     """
 
-    def __init__(self, folder: Path, wall_time: float) -> None:
+    def __init__(self, folder: Path, wall_time: float, name: str | None = None) -> None:
         """See the class."""
         with storage_errors(folder):
             folder.mkdir(parents=True, exist_ok=True)
             self._folder = folder
             # TensorBoard reads files in the order of their names.
-            file = (folder / f"events.out.tfevents.{time.time_ns():019d}.rlnas").open("xb")
-        self._records = RecordWriter(file)
+            path = folder / (name or f"events.out.tfevents.{time.time_ns():019d}.rlnas")
+            self._file = path.open("ab" if name else "xb")
+        self._records = RecordWriter(self._file)
         self._described: set[str] = set()
+        if name:
+            return
         self._write(event_pb2.Event(wall_time=wall_time, file_version="brain.Event:2"))
         start = event_pb2.SessionLog(status=event_pb2.SessionLog.START)
         self._write(event_pb2.Event(wall_time=wall_time, session_log=start))
+
+    @property
+    def name(self) -> str:
+        """Name of the file."""
+        return Path(self._file.name).name
+
+    @property
+    def size(self) -> int:
+        """Bytes that were handed to the operating system by the last `flush`."""
+        return self._file.tell()
 
     def scalars(self, step: int, wall_time: float, values: Mapping[str, float]) -> None:
         """Write one value of each tag.

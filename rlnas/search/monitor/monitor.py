@@ -1,12 +1,19 @@
 """Writes what TensorBoard shows of a run; all of it can be made again from the journal."""
 
+import json
+import os
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from rlnas.search.diagram import draw_png
-from rlnas.search.monitor.events import EventFile, remove_event_files, remove_folder
+from rlnas.search.monitor.events import (
+    EventFile,
+    remove_event_files,
+    remove_folder,
+    storage_errors,
+)
 from rlnas.search.monitor.heatmap import draw_heatmap
 from rlnas.search.monitor.hparams import experiment, kept, write_row
 from rlnas.search.monitor.records import FinalRecord, TrialRecord
@@ -24,7 +31,7 @@ class Monitor:
     """Writes one run's scalars, pictures, texts and HParams below its ``tb`` folder.
 
     Nothing is written before the first record. A folder that holds something already
-    needs `rebuild` first, so that each step is there exactly once.
+    needs `go_on` or `rebuild` first, so that each step is there exactly once.
 
     Args:
         folder: The ``tb`` folder of the run; made when needed.
@@ -55,6 +62,7 @@ class Monitor:
         """
         self._write(record, row=True)
         self._flush()
+        self._mark(record.step)
 
     def final(self, records: Sequence[FinalRecord], wall_time: float) -> None:
         """Write the networks that were retrained, and flush; once per `rebuild`.
@@ -66,12 +74,50 @@ class Monitor:
         Raises:
             StorageError: The disk refuses.
         """
+        self._unmark()  # only a rebuild takes these away again
         file = self._open(wall_time)
         ranked = {one.rank: one.scalars() for one in records if one.rank is not None}
         for rank in sorted(ranked):
             file.scalars(rank, wall_time, ranked[rank])
         file.text("final/comparison", 0, wall_time, comparison_text(records))
         self._flush()
+
+    def go_on(self, ended: Iterable[tuple[int, int, float | None]]) -> int:
+        """Go on behind the last trial that was written whole, and drop what came after it.
+
+        To make all of it anew takes a millisecond for each trial.
+
+        Args:
+            ended: Step, number and reward of each trial that has ended.
+
+        Returns:
+            The step of that trial; the later ones are to be written with `trial`. 0 where there
+            is none, or what it left was changed: then `rebuild` is needed.
+
+        Raises:
+            StorageError: The disk refuses.
+        """
+        mark, by_step = self._read_mark(), {step: each for step, *each in ended}
+        if mark is None or mark["step"] not in by_step:
+            return 0
+        path = self._folder / mark["file"]
+        files = sorted(self._folder.glob("events.out.tfevents.*"))
+        if files != [path] or path.stat().st_size < mark["size"]:
+            return 0
+        with storage_errors(self._folder):
+            os.truncate(path, mark["size"])
+        self._forget()
+        written = {
+            number: reward for step, (number, reward) in by_step.items() if step <= mark["step"]
+        }
+        for folder in (self._folder / "trials").glob("*"):
+            number = int(folder.name) if folder.name.isdecimal() else 0
+            if number in written:
+                self._rewards[number] = written[number]
+            else:
+                remove_folder(folder)
+        self._file = EventFile(self._folder, 0.0, path.name)
+        return int(mark["step"])
 
     def rebuild(self, records: Iterable[TrialRecord]) -> None:
         """Remove all that was written, and write these trials instead.
@@ -83,6 +129,7 @@ class Monitor:
             KeyError: A tag that the controller returned is not declared.
             StorageError: The disk refuses.
         """
+        self._unmark()
         self._close_file()
         self._forget()
         remove_event_files(self._folder)
@@ -96,14 +143,40 @@ class Monitor:
             shown = replace(record, policy=policy, is_best=record.step in bests)
             self._write(shown, row=record.number in rows)
         self._flush()
+        if found:
+            self._mark(found[-1].step)
 
     def close(self) -> None:
-        """Close the file; to go on later, `rebuild` first.
+        """Close the file; to write more later, `go_on` or `rebuild` first.
 
         Raises:
             StorageError: The disk refuses.
         """
         self._close_file()
+
+    def _mark(self, step: int) -> None:
+        """Note that all up to a step is written."""
+        if self._file is not None:
+            note = {"step": step, "file": self._file.name, "size": self._file.size}
+            new = self._marker.with_suffix(".new")
+            with storage_errors(self._folder):
+                new.write_text(json.dumps(note))
+                new.replace(self._marker)
+
+    def _unmark(self) -> None:
+        with storage_errors(self._folder):
+            self._marker.unlink(missing_ok=True)
+
+    def _read_mark(self) -> dict[str, Any] | None:
+        try:
+            note = json.loads(self._marker.read_text())
+            return {"step": int(note["step"]), "file": str(note["file"]), "size": int(note["size"])}
+        except (OSError, ValueError, KeyError, TypeError):
+            return None  # never written, or by hand
+
+    @property
+    def _marker(self) -> Path:
+        return self._folder / "written.json"
 
     def _forget(self) -> None:
         self._rewards: dict[int, float | None] = {}  # of the trials that have a row
