@@ -5,12 +5,13 @@ import os
 from pathlib import Path
 
 
-def on_tables(doc: str, *, searches: bool = True) -> argparse.ArgumentParser:
+def on_tables(doc: str, *, searches: bool = True, needed: bool = True) -> argparse.ArgumentParser:
     """Return a parser with the folder of the two tables, and how many searches there are.
 
     Args:
         doc: The script's docstring; its first line is the help.
         searches: Whether the script runs searches: ``--seeds`` and ``--workers``.
+        needed: Whether all of the script needs the tables.
     """
     parser = argparse.ArgumentParser(description=doc.splitlines()[0])
     data = os.environ.get("RLNAS_TEST_DATA")
@@ -18,7 +19,7 @@ def on_tables(doc: str, *, searches: bool = True) -> argparse.ArgumentParser:
         "--tables",
         type=Path,
         default=Path(data) / "tables" if data else None,
-        required=not data,
+        required=needed and not data,
         help="Folder of the two tables. Default: tables in RLNAS_TEST_DATA.",
     )
     if searches:

@@ -223,7 +223,7 @@ def journal() -> dict[str, float]:
 
 def main() -> None:
     """Print what was asked for."""
-    parser = on_tables(__doc__)
+    parser = on_tables(__doc__, needed=False)
     parser.add_argument("--only", choices=PARTS, action="append")
     parser.add_argument("--plot", type=Path, help="draw the regret with each number in flight")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
@@ -232,6 +232,8 @@ def main() -> None:
     found: dict[str, Any] = {}
     if "workers" in parts:
         found["workers"] = workers()
+    if "asynchrony" in parts and chosen.tables is None:
+        parser.error("--only asynchrony needs --tables: the folder of the two tables")
     if "asynchrony" in parts:
         found["asynchrony"] = asynchrony(chosen.tables, chosen.seeds, chosen.workers, chosen.plot)
     if "journal" in parts:
