@@ -37,6 +37,7 @@ FLAGS = {
 }
 FIGURES = {
     "area": "area under the best so far",
+    "area_behind_reference": "the same, the reference child counted as known to both",
     "best_reward": "best validation accuracy",
     "mean_reward": "mean validation accuracy",
     "test_accuracy": "test accuracy of the retrained best",
@@ -57,7 +58,26 @@ def pair(seed: int, root: Path, more: Sequence[str]) -> dict[str, Any]:
         ["compare", name, f"{name}-control", "--json", "--root", str(root)], subprocess.PIPE, None
     )
     found: dict[str, Any] = json.loads(done.stdout)
-    return found
+    ours, theirs = (area_behind_reference(root, each) for each in (name, f"{name}-control"))
+    return {
+        **found,
+        "area_behind_reference": {"first": ours, "second": theirs, "gap": ours - theirs},
+    }
+
+
+def area_behind_reference(root: Path, name: str) -> float:
+    """Return the mean of the best so far where the reference child's reward is the first."""
+    from rlnas.search.folder import find_run
+    from rlnas.search.result import read_result
+
+    run = read_result(find_run(root, name))
+    reference = next(each.metrics for each in run.brief if each.name == "reference")
+    trials = sorted(run.trials, key=lambda trial: trial.step or 0)
+    rewards = [np.nan if trial.reward is None else trial.reward for trial in trials]
+    if reference is None:
+        raise SystemExit(f"the reference child of {name} failed; see {root / name}")
+    best = np.fmax(np.fmax.accumulate(np.array(rewards, float)), max(reference.val_accuracy))
+    return float(best.mean())
 
 
 def rlnas(words: Sequence[str], out: Any, errors: Any) -> subprocess.CompletedProcess[bytes]:
