@@ -40,9 +40,9 @@ def planted(seed, *, interaction):
 
 @pytest.fixture(scope="module", params=[0.0, 1.0], ids=["additive", "interacting"])
 def explained(request):
-    """Ten tables with their planted effects, and what was explained of each."""
+    """Six tables with their planted effects, and what was explained of each."""
     found = []
-    for seed in range(10):
+    for seed in range(6):
         effects, trials, rewards = planted(seed, interaction=request.param)
         found.append((effects, explain(SPACE, trials, rewards)))
     return request.param, found

@@ -358,7 +358,7 @@ PARTS = [
 ]
 
 
-@pytest.mark.parametrize("part", PARTS, ids=str)
+@pytest.mark.parametrize("part", [{"schedule": "step"}, *PARTS[-4:]], ids=str)
 def test_script_trains_by_the_recipe(part, tmp_path, monkeypatch, capsys):
     names, built = executed(source(recipe=RecipeConfig(batch_size=128, **part))), []
     build = names["build_model"]

@@ -28,7 +28,7 @@ from rlnas.evaluation.sizing import Crew
 _MOST_LOSSES = 5
 """Times a child may be lost with its node, or meet a full disk there (chosen)."""
 
-_TO_CONNECT, _TO_ANSWER = 10, 60
+_TO_CONNECT, _TO_ANSWER = 10, 30
 """Seconds within which somebody must listen, and a cluster must say that it is well; Ray itself
 takes some to be imported for that (chosen)."""
 
