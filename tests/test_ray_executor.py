@@ -129,7 +129,8 @@ def test_what_is_missing_is_one_sentence(monkeypatch):
         make_config({"engine": {"ray_address": "auto"}})
 
 
-def test_somebody_else_at_the_address_is_told_and_not_waited_for():
+def test_somebody_else_at_the_address_is_told_and_not_waited_for(monkeypatch):
+    monkeypatch.setattr(ray_executor, "_TO_ANSWER", 3)
     with socket.create_server(("127.0.0.1", 0)) as server:
         address = f"127.0.0.1:{server.getsockname()[1]}"
         with pytest.raises(OSError, match="what listens there is no Ray cluster"):
