@@ -17,6 +17,7 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -48,6 +49,7 @@ def pair(seed: int, root: Path, more: Sequence[str]) -> dict[str, Any]:
     """Run, or go on with, one search and its control, with more flags; return how they compare."""
     name = f"seed{seed}"
     if (root / name).exists():
+        check_setting(root, name, "--no-from-reference" not in more)
         words = ["resume", name]
     else:
         flags = [word for flag in FLAGS.items() for word in flag]
@@ -63,6 +65,20 @@ def pair(seed: int, root: Path, more: Sequence[str]) -> dict[str, Any]:
         **found,
         "area_behind_reference": {"first": ours, "second": theirs, "gap": ours - theirs},
     }
+
+
+def check_setting(root: Path, name: str, from_reference: bool) -> None:
+    """Refuse to go on with a run of the other setting."""
+    from rlnas.search.folder import find_run
+
+    with closing(find_run(root, name).open()) as journal:
+        was = journal.meta()["config"]["controller"].get("from_reference", False)
+    if was != from_reference:
+        known = "knew" if was else "did not know"
+        raise SystemExit(
+            f"{root / name}: expected a search of this setting, got one whose ppo {known} the "
+            "reference child; give another folder with --to"
+        )
 
 
 def area_behind_reference(root: Path, name: str) -> float:

@@ -12,6 +12,7 @@ from rlnas.controllers import Trajectory, make_controller, propose
 from rlnas.controllers.features import Encoder, distances
 from rlnas.errors import ConfigError, InterruptedRunError
 from rlnas.search.folder import RunFolder
+from rlnas.search.progress import Silence
 from rlnas.spaces import ImageSpace
 
 SPACE = ImageSpace((28, 28, 1), 10)
@@ -81,10 +82,33 @@ def by_size(model, data, seed):
     return 1 / (1 + model.count_params() / 1e5)
 
 
-def search(root, evaluator=by_size, name="run", space=None, **controller):
+def search(root, evaluator=by_size, name="run", space=None, progress=None, **controller):
     config = {"space": space or {"max_layers": 6}, "controller": controller}
-    options = {"trials": 4, "top_k": 1, "final_epochs": 1}
+    options = {"trials": 4, "top_k": 1, "final_epochs": 1, "progress": progress}
     return rlnas.Search(DATA, root=root, config=config, name=name, evaluator=evaluator, **options)
+
+
+def fails_once():
+    """Return such an evaluator whose first child, the reference, fails."""
+    calls = []
+
+    def evaluate(model, data, seed):
+        calls.append(seed)
+        if len(calls) == 1:
+            raise ValueError("too much")
+        return by_size(model, data, seed)
+
+    return evaluate
+
+
+class Notes(Silence):
+    """Keeps what is noted."""
+
+    def __init__(self):
+        self.notes = []
+
+    def note(self, text):
+        self.notes.append(text)
 
 
 def learned(root, name="run"):
@@ -101,16 +125,22 @@ def test_search_tells_ppo_what_the_reference_earned(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("controller", "space"),
+    ("controller", "space", "evaluator", "reason"),
     [
-        ({"from_reference": False}, None),
-        ({}, {"max_layers": 6, "max_params": 2000}),  # the reference child has more
+        ({"from_reference": False}, None, by_size, None),
+        ({}, {"max_layers": 6, "max_params": 2000}, by_size, "token"),  # the reference has more
+        ({}, None, fails_once, "too much"),
     ],
-    ids=["switched off", "beyond the caps"],
+    ids=["switched off", "beyond the caps", "failed"],
 )
-def test_search_leaves_it_out(controller, space, tmp_path):
-    search(tmp_path, space=space, **controller).run()
+def test_search_leaves_it_out_and_says_so(controller, space, evaluator, reason, tmp_path):
+    heard = Notes()
+    make = evaluator() if evaluator is fails_once else evaluator
+    search(tmp_path, make, space=space, progress=heard, **controller).run()
     assert len(learned(tmp_path)) == 4
+    said = [note for note in heard.notes if "without the reference child" in note]
+    assert len(said) == (reason is not None)
+    assert all(reason in note for note in said)
 
 
 def test_stopped_search_goes_on_as_if_it_was_not(tmp_path):

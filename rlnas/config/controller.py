@@ -97,7 +97,8 @@ class ControllerConfig(Record):
     from_reference: bool = option(
         True,
         "Let ppo learn what the reference child earned, which is trained before the search anyway, "
-        "and begin with edits of it. Default: yes (benchmarks/real_children.py).",
+        "and, with a surrogate, begin with edits of it. "
+        "Default: yes (benchmarks/real_children.py).",
     )
     population: Count | None = option(
         None,

@@ -200,8 +200,9 @@ class PPOController:
     def begin_with(self, tokens: Sequence[int], reward: float) -> None:
         """Learn what an architecture earned that was not proposed, before the first proposal.
 
-        It will not be proposed. With a surrogate, every second proposal is an edit of the best so
-        far until enough is known to predict.
+        It will not be proposed. With a surrogate, every second proposal is then an edit of what is
+        known, mostly of the best of it, until enough is known to predict; without one, it only
+        counts among the results that are edited and compared.
 
         Args:
             tokens: A finished architecture of the space.

@@ -297,12 +297,19 @@ class Search:
             controller.warm_start(prior)  # type: ignore[attr-defined]  # of ppo alone
         if self.config.controller.name != "ppo" or not self.config.controller.from_reference:
             return
-        brief = {each.name: each.metrics for each in journal.contenders(BRIEF)}
-        if (metrics := brief.get(REFERENCE)) is not None:
-            space, reward = self._setup.space, self._setup.objective.reward(metrics)
-            with suppress(SpaceError):  # caps of the user's that the reference child does not keep
+        space = self._setup.space
+        reference = next(each for each in journal.contenders(BRIEF) if each.name == REFERENCE)
+        reason = reference.reason
+        if reference.metrics is not None:
+            try:
                 known = space.architecture(space.reference().tokens)
+            except SpaceError as error:  # most often a cap of the user's that it does not keep
+                reason = str(error)
+            else:
+                reward = self._setup.objective.reward(reference.metrics)
                 controller.begin_with(known.tokens, reward)  # type: ignore[attr-defined]
+                return
+        self._progress.note(f"ppo begins without the reference child: {reason}")
 
     def _read_prior(self) -> list[Scored]:
         source = self.config.controller.warm_start
