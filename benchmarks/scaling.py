@@ -5,7 +5,8 @@
    in children, from the moment all have begun to the last proposal?
 2. Searches on NAS-Bench-201 by rows with 1, 8, 32 and 64 proposals in flight, whose results come in
    an order of chance: the regret behind 20, 50, 100, 192 and 300 trials is what asynchrony costs.
-3. A journal of ten thousand trials: opening, listing, resuming.
+3. A journal of ten thousand trials: opening, listing, and resuming as `rlnas resume` does, with
+   TensorBoard's files and the controller's state.
 
     python benchmarks/scaling.py                         all three, about an hour on 2 cores
     python benchmarks/scaling.py --only journal
@@ -70,28 +71,47 @@ class Sleeping:
         return Metrics((float(rng.random()),))
 
 
-def searched(root: Path, name: str, controller: str, trials: int, executor: Any) -> float:
-    """Run a search with a real loop and journal; return the seconds it took."""
+def searched(
+    root: Path, name: str, controller: str, trials: int, executor: Any, *, recorded: bool = False
+) -> float:
+    """Run, or go on with, a search with a real loop and journal; return the seconds it took.
+
+    Args:
+        root: Folder of the runs.
+        name: Name of the run.
+        controller: Who proposes.
+        trials: How many there are at the end.
+        executor: Trains the children.
+        recorded: Whether TensorBoard's files and ``best/`` are kept up to date too.
+    """
+    from contextlib import closing
+
     from rlnas.children.datasets import load_data
     from rlnas.config import DataConfig, make_config
     from rlnas.controllers import make_controller
     from rlnas.search.folder import RunFolder
     from rlnas.search.loop import Observer, SearchLoop
     from rlnas.search.progress import Silence
+    from rlnas.search.recorder import Recorder
     from rlnas.search.setup import Setup
     from rlnas.spaces import ImageSpace
 
     data = load_data(None, DataConfig(), 0)
     config = make_config({"controller": {"name": controller}, "budget": {"trials": trials}})
     setup = Setup(config, data, ImageSpace(data.input_shape, data.classes))
-    made = make_controller(setup.space, config.controller, 0, trials=trials)
     folder, began = RunFolder(root, name), time.perf_counter()
-    journal = folder.open() if (root / name).exists() else folder.create(config, META)
-    loop = SearchLoop(setup, folder, journal, made, executor, Observer(), Silence())
-    loop.run()
-    seconds = time.perf_counter() - began
-    journal.close()
-    return seconds
+    with closing(
+        folder.open() if (root / name).exists() else folder.create(config, META)
+    ) as journal:
+        made = make_controller(setup.space, config.controller, 0, trials=trials)
+        observer = Observer()
+        if recorded:
+            observer = Recorder(setup, folder, journal, made)
+            observer.rebuild()
+        SearchLoop(setup, folder, journal, made, executor, observer, Silence()).run()
+        if recorded:
+            observer.close()
+        return time.perf_counter() - began
 
 
 def workers() -> dict[str, float]:
@@ -205,19 +225,21 @@ def journal() -> dict[str, float]:
     with tempfile.TemporaryDirectory() as name:
         root = Path(name)
         executor = InlineExecutor(Instant(root))
-        whole = searched(root, "long", "random", LONG, executor)
+        whole = searched(root, "long", "ppo", LONG, executor)
         opening, opened = timed(lambda: RunFolder(root, "long").open())
         reading, trials = timed(opened.trials)
         opened.close()
         listing, _ = timed(lambda: list_row(RunFolder(root, "long")))
-        resuming = searched(root, "long", "random", LONG + 1, executor)
+        first = searched(root, "long", "ppo", LONG + 1, executor, recorded=True)
+        resuming = searched(root, "long", "ppo", LONG + 2, executor, recorded=True)
         return {
             "trials": len(trials),
-            "writing, ms a trial": 1000 * whole / LONG,
+            "proposing, learning and writing, ms a trial": 1000 * whole / LONG,
             "opening, s": opening,
             "reading, s": reading,
             "listing, s": listing,
             "resuming to one more trial, s": resuming,
+            "the same where TensorBoard's files are gone, s": first,
         }
 
 

@@ -50,6 +50,15 @@ SMALL_ONES = "RLNAS_SMALL_CHILDREN"
 """Variable that says that children are to be small; the processes of the engines see it."""
 
 
+FIRST_SEED = "RLNAS_FIRST_SEED"
+"""Variable that holds the seed of the first child, for the processes of the engines."""
+
+
+def child_seed(number: int) -> int:
+    """Return the seed of the weights of a child, and in our engine of all that is random in it."""
+    return int(os.environ.get(FIRST_SEED, SEED)) + number
+
+
 def architectures(data: Any, count: int) -> list[Any]:
     """Return different networks of the default space, drawn uniformly."""
     from rlnas.controllers import uniform
@@ -102,7 +111,8 @@ def trained(executor: Any, data: Any, count: int, epochs: int) -> Iterator[tuple
 
     yield READY
     for number, architecture in enumerate(architectures(data, count)):
-        executor.submit(Job(number, str(number), architecture, recipe(epochs), SEED + number))
+        job = Job(number, str(number), architecture, recipe(epochs), child_seed(number))
+        executor.submit(job)
     while results := executor.completed():
         for result in results:
             yield result.job.id, result.outcome.val_accuracy[-1]
@@ -132,7 +142,7 @@ def compiled(data: Any, architecture: Any, epochs: int, number: int) -> Any:
     from rlnas.children.recipes import batch_norm_momentum, make_optimizer
 
     count = len(data.x_train)
-    keras.utils.set_random_seed(SEED + number)
+    keras.utils.set_random_seed(child_seed(number))
     momentum = batch_norm_momentum(recipe(epochs), count)
     model = decode(architecture, scale=data.scale, batch_norm_momentum=momentum)
     model.compile(
@@ -332,6 +342,12 @@ def main() -> None:
     parser.add_argument(
         "--small", action="store_true", help="children of at most 5 layers and 32 filters"
     )
+    parser.add_argument(
+        "--first-seed",
+        type=int,
+        default=SEED,
+        help="seed of the first child's weights; that of the architectures stays",
+    )
     parser.add_argument("--engines", default=",".join(ENGINES), help="some of them, by commas")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     parser.add_argument("--parts", action="store_true", help="only where a child's time goes")
@@ -340,6 +356,7 @@ def main() -> None:
     if chosen.engine:
         child(chosen.engine, chosen.dataset, chosen.samples, chosen.children, chosen.epochs)
         return
+    os.environ[FIRST_SEED] = str(chosen.first_seed)
     if chosen.small:
         os.environ[SMALL_ONES] = "1"
     words = ["--dataset", chosen.dataset, "--children", str(chosen.children)]
