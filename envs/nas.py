@@ -12,7 +12,7 @@ from rlnas.config import DataConfig, RecipeConfig
 from rlnas.errors import UsageError
 from rlnas.evaluation import Evaluator, child_seed
 from rlnas.objectives import Failure, Objective
-from rlnas.spaces import ImageSpace, Space, max_choices
+from rlnas.spaces import CHAINS, Space, max_choices
 
 
 class NASEnv(gymnasium.Env[Observation, np.int64]):
@@ -131,7 +131,7 @@ class NASEnv(gymnasium.Env[Observation, np.int64]):
         """Return the space, or the default one; refuse one for other examples than the data's."""
         if space is None:
             data = data or self._default_data()
-            return ImageSpace(data.input_shape, data.classes)
+            return CHAINS[data.kind](data.input_shape, data.classes)
         if data is not None:
             network = space.reference()
             got = (tuple(network.input_shape), network.classes)

@@ -7,15 +7,24 @@ import pytest
 from rlnas.children.backend import keras
 from rlnas.children.decoder import decode
 from rlnas.cost import (
+    GRU,
     LAYER_TYPES,
+    LSTM,
+    Attention,
     AveragePool,
     Conv,
+    Conv1D,
     Cost,
     Dense,
     Dropout,
+    Embed,
     Flatten,
+    Frames,
+    GlobalMaxPool,
     GlobalPool,
     MaxPool,
+    MaxPool1D,
+    ResidualDense,
     SeparableConv,
     describe,
     layer_cost,
@@ -38,6 +47,17 @@ LAYERS = [
     Flatten(),
     GlobalPool(),
     Dense(16, "silu"),
+]
+OTHERS = [
+    Embed(8),
+    Conv1D(8, 3, "relu", True),
+    MaxPool1D(2),
+    LSTM(4, True),
+    GRU(4, False),
+    Attention(2),
+    Frames(),
+    GlobalMaxPool(),
+    ResidualDense(16, "relu", 0.2),
 ]
 
 
@@ -193,13 +213,13 @@ def test_costs_add_up():
     assert Cost(1, 2) + Cost(10, 20) == Cost(11, 22)
 
 
-@pytest.mark.parametrize("layer", LAYERS, ids=lambda layer: layer.kind)
+@pytest.mark.parametrize("layer", [*LAYERS, *OTHERS], ids=lambda layer: layer.kind)
 def test_layer_survives_json(layer):
     assert layer_from_json(json.loads(json.dumps(layer_to_json(layer)))) == layer
 
 
 def test_every_layer_type_is_tried_here():
-    assert {type(layer) for layer in LAYERS} == set(LAYER_TYPES.values())
+    assert {type(layer) for layer in (*LAYERS, *OTHERS)} == set(LAYER_TYPES.values())
 
 
 @pytest.mark.parametrize(

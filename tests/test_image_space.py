@@ -9,6 +9,7 @@ import pytest
 from rlnas.children.backend import keras
 from rlnas.children.decoder import decode
 from rlnas.cost import (
+    IMAGE_TYPES,
     LAYER_TYPES,
     Conv,
     Dense,
@@ -33,7 +34,7 @@ from rlnas.spaces import (
 
 FIELDS = {
     kind: [name.partition(".")[2] for name in DEFAULT_CHOICES if name.partition(".")[0] == kind]
-    for kind in LAYER_TYPES
+    for kind in IMAGE_TYPES
 }
 FEW = {
     "conv.filters": (1, 2),

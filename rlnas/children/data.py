@@ -2,12 +2,15 @@
 
 import hashlib
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
 from rlnas.errors import DataError
+
+if TYPE_CHECKING:
+    from rlnas.children.inputs import Inputs
 
 Array = npt.NDArray[Any]
 Labels = npt.NDArray[np.int64]
@@ -19,21 +22,23 @@ _MOST_EXAMPLES, _MOST_VALUES = 256, 2**21
 
 @dataclass(frozen=True, slots=True)
 class Data:
-    """A data set in its parts; inputs are raw, as the exported models take them.
+    """A data set in its parts; images are raw, as the exported models take them.
 
     Attributes:
         name: Name of the data set, or the path it came from.
-        x_train: Examples to train on, ``(n, height, width, channels)``, uint8 or float32,
-            without those of the validation part.
+        x_train: Examples to train on, without those of the validation part: images,
+            ``(n, height, width, channels)``, uint8 or float32; or what `inputs` has prepared.
         y_train: Their classes, int64[n], 0..classes-1.
         x_val: Examples to validate on.
         y_val: Their classes.
         x_test: Examples for the one test at the very end.
         y_test: Their classes.
         class_names: Name of each class.
-        scale: Factor that takes raw inputs to about 0..1, the model's `Rescaling`.
+        scale: Factor that takes raw images to about 0..1, the model's `Rescaling`.
         fingerprint: Sixteen hexadecimal digits that differ when any of the above but the
             name does.
+        inputs: Makes prepared examples of raw ones, in the exported model too; None for images.
+        raw: Of such data, some raw examples of the validation part, the first of it.
     """
 
     name: str
@@ -46,10 +51,19 @@ class Data:
     class_names: tuple[str, ...]
     scale: float
     fingerprint: str
+    inputs: "Inputs | None" = None
+    raw: Any = None
+
+    @property
+    def kind(self) -> str:
+        """Kind of the examples, the name of the space for them."""
+        return "image" if self.inputs is None else self.inputs.kind
 
     @property
     def input_shape(self) -> tuple[int, ...]:
-        """Shape of one example."""
+        """Shape of one example, as a space takes it."""
+        if self.inputs is not None:
+            return self.inputs.shape
         return tuple(int(size) for size in self.x_train.shape[1:])
 
     @property
@@ -97,6 +111,8 @@ class Data:
 def sealed(data: Data) -> Data:
     """Return the data with its fingerprint, a SHA-256 over its bytes, shapes and types."""
     digest = hashlib.sha256(repr((data.class_names, data.scale)).encode())
+    if data.inputs is not None:
+        digest.update(repr(data.inputs).encode())
     for array in (
         data.x_train,
         data.y_train,

@@ -1,15 +1,27 @@
 """From an architecture to a Keras 3 model made of stock layers alone."""
 
+from typing import NamedTuple
+
 from rlnas.children.backend import keras
+from rlnas.children.inputs import Inputs
 from rlnas.cost import (
+    GRU,
+    LSTM,
+    Attention,
     AveragePool,
     Conv,
+    Conv1D,
     Dense,
     Dropout,
+    Embed,
     Flatten,
+    Frames,
+    GlobalMaxPool,
     GlobalPool,
     Layer,
     MaxPool,
+    MaxPool1D,
+    ResidualDense,
     SeparableConv,
 )
 from rlnas.spaces import Architecture
@@ -21,10 +33,11 @@ _AXES = "channels_last"
 def decode(
     architecture: Architecture,
     *,
-    scale: float = 1 / 255,
+    scale: float | None = 1 / 255,
     batch_norm_momentum: float = 0.99,
     dropout: float = 0.0,
     penalties: tuple[float, float] = (0.0, 0.0),
+    inputs: Inputs | None = None,
 ) -> keras.Model:
     """Return the functional Keras model of an architecture.
 
@@ -33,22 +46,26 @@ def decode(
 
     Args:
         architecture: The network.
-        scale: Factor that takes raw inputs to 0..1; it becomes a `Rescaling` layer.
+        scale: Factor that takes raw images to 0..1; it becomes a `Rescaling` layer. None for a
+            child whose examples are no images.
         batch_norm_momentum: Momentum of the moving statistics of batch normalisation.
         dropout: Rate of a dropout before the head.
         penalties: Weights of the L1 and the L2 penalty on all kernels.
+        inputs: Stands in front of the child; None for one of images, or one that takes prepared
+            examples.
 
     Returns:
-        A model from raw inputs, shape ``(batch, *input_shape)``, to class
-        probabilities, shape ``(batch, classes)``.
+        A model from raw inputs, shape ``(batch, *input_shape)`` for images, or from prepared
+        ones, to class probabilities, shape ``(batch, classes)``.
     """
-    inputs = keras.Input([int(size) for size in architecture.input_shape], name="input")
-    x = keras.layers.Rescaling(float(scale), name="rescaling")(inputs)
+    given, x = _first(architecture, scale) if inputs is None else inputs.layers()
+    options = _Options(batch_norm_momentum, penalties, int(architecture.input_shape[-1]))
     for number, layer in enumerate(architecture.layers, 1):
-        for keras_layer in _keras_layers(layer, f"{layer.kind}_{number}", batch_norm_momentum):
-            x = _penalised(keras_layer, penalties)(x)
+        x = _behind(layer, f"{layer.kind}_{number}", x, options)
     if len(x.shape) == 4:
         x = keras.layers.GlobalAveragePooling2D(_AXES, name="head_pool")(x)
+    elif len(x.shape) == 3:
+        x = keras.layers.GlobalAveragePooling1D(_AXES, name="head_pool")(x)
     if dropout:
         x = keras.layers.Dropout(float(dropout), name="head_dropout")(x)
     # Probabilities need all their bits, also where the layers before compute with fewer.
@@ -56,7 +73,41 @@ def decode(
         int(architecture.classes), activation="softmax", name="head", dtype="float32"
     )
     outputs = _penalised(head, penalties)(x)
-    return keras.Model(inputs, outputs, name="child")
+    return keras.Model(given, outputs, name="child")
+
+
+class _Options(NamedTuple):
+    """What is the same for all layers."""
+
+    momentum: float
+    penalties: tuple[float, float]
+    channels: int  # of an example: for a text, its different words
+
+
+def _first(
+    architecture: Architecture, scale: float | None
+) -> tuple[keras.KerasTensor, keras.KerasTensor]:
+    """Return the input of a child, and what its first layer sees."""
+    shape = [int(size) for size in architecture.input_shape]
+    if architecture.layers and isinstance(architecture.layers[0], Embed):
+        given = keras.Input(shape[:1], dtype="int32", name="input")
+        return given, given
+    given = keras.Input(shape, name="input")
+    if scale is None:
+        return given, given
+    return given, keras.layers.Rescaling(float(scale), name="rescaling")(given)
+
+
+def _behind(layer: Layer, name: str, x: keras.KerasTensor, options: _Options) -> keras.KerasTensor:
+    """Return what a layer makes of its input."""
+    if isinstance(layer, Attention):
+        return _attention(layer, name, x)
+    before = x
+    for keras_layer in _keras_layers(layer, name, x, options):
+        x = _penalised(keras_layer, options.penalties)(x)
+    if isinstance(layer, ResidualDense):
+        x = keras.layers.Add(name=f"{name}_sum")([before, x])
+    return x
 
 
 def _penalised(layer: keras.Layer, penalties: tuple[float, float]) -> keras.Layer:
@@ -69,10 +120,13 @@ def _penalised(layer: keras.Layer, penalties: tuple[float, float]) -> keras.Laye
     return layer
 
 
-def _keras_layers(layer: Layer, name: str, momentum: float) -> list[keras.Layer]:
+def _keras_layers(
+    layer: Layer, name: str, x: keras.KerasTensor, options: _Options
+) -> list[keras.Layer]:
+    """Return the Keras layers that a layer becomes, one behind the other."""
     match layer:
-        case Conv() | SeparableConv():
-            return _convolution(layer, name, momentum)
+        case Conv() | SeparableConv() | Conv1D():
+            return _convolution(layer, name, options.momentum)
         case MaxPool():
             size = int(layer.size)
             return [keras.layers.MaxPooling2D(size, 2, "same", _AXES, name=name)]
@@ -83,19 +137,71 @@ def _keras_layers(layer: Layer, name: str, momentum: float) -> list[keras.Layer]
             return [keras.layers.Dropout(float(layer.rate), name=name)]
         case Flatten():
             return [keras.layers.Flatten(_AXES, name=name)]
-        case GlobalPool():
+        case GlobalPool() if len(x.shape) == 4:
             return [keras.layers.GlobalAveragePooling2D(_AXES, name=name)]
+        case GlobalPool():
+            return [keras.layers.GlobalAveragePooling1D(_AXES, name=name)]
+        case GlobalMaxPool():
+            return [keras.layers.GlobalMaxPooling1D(_AXES, name=name)]
+        case MaxPool1D():
+            size = int(layer.size)
+            return [keras.layers.MaxPooling1D(size, 2, "same", _AXES, name=name)]
+        case Embed():
+            return [keras.layers.Embedding(options.channels, int(layer.units), name=name)]
+        case Frames():
+            _, frames, bins, channels = x.shape
+            return [keras.layers.Reshape((frames, bins * channels), name=name)]
+        case LSTM() | GRU():
+            return [_recurrent(layer, name)]
+        case ResidualDense():
+            return _block(layer, name, int(x.shape[-1]), options.momentum)
         case Dense():
             activation = str(layer.activation)
             return [keras.layers.Dense(int(layer.units), activation=activation, name=name)]
+    raise NotImplementedError(layer.kind)
 
 
-def _convolution(layer: Conv | SeparableConv, name: str, momentum: float) -> list[keras.Layer]:
-    kinds = {Conv: keras.layers.Conv2D, SeparableConv: keras.layers.SeparableConv2D}
+def _recurrent(layer: LSTM | GRU, name: str) -> keras.Layer:
+    kind = keras.layers.LSTM if isinstance(layer, LSTM) else keras.layers.GRU
+    if not layer.bidirectional:
+        return kind(int(layer.units), return_sequences=True, name=name)
+    one_way = kind(int(layer.units), return_sequences=True, name=f"{name}_forward")
+    return keras.layers.Bidirectional(one_way, name=name)
+
+
+def _attention(layer: Attention, name: str, x: keras.KerasTensor) -> keras.KerasTensor:
+    """Return the input, and what each step gathers from all others of it."""
+    heads = int(layer.heads)
+    normalised = keras.layers.LayerNormalization(name=f"{name}_norm")(x)
+    attended = keras.layers.MultiHeadAttention(heads, max(1, x.shape[-1] // heads), name=name)(
+        normalised, normalised
+    )
+    return keras.layers.Add(name=f"{name}_sum")([x, attended])
+
+
+def _block(layer: ResidualDense, name: str, width: int, momentum: float) -> list[keras.Layer]:
+    activation, rate = str(layer.activation), float(layer.rate)
+    dropout = [keras.layers.Dropout(rate, name=f"{name}_dropout")] if rate else []
+    return [
+        keras.layers.BatchNormalization(momentum=float(momentum), name=f"{name}_norm"),
+        keras.layers.Dense(int(layer.units), activation=activation, name=f"{name}_inner"),
+        *dropout,
+        keras.layers.Dense(width, name=f"{name}_outer"),
+    ]
+
+
+def _convolution(
+    layer: Conv | SeparableConv | Conv1D, name: str, momentum: float
+) -> list[keras.Layer]:
+    kinds = {
+        Conv: keras.layers.Conv2D,
+        SeparableConv: keras.layers.SeparableConv2D,
+        Conv1D: keras.layers.Conv1D,
+    }
     convolution = kinds[type(layer)](
         int(layer.filters),
         int(layer.kernel),
-        strides=int(layer.stride),
+        strides=1 if isinstance(layer, Conv1D) else int(layer.stride),
         padding="same",
         data_format=_AXES,
         use_bias=not layer.batch_norm,

@@ -47,8 +47,20 @@ class DataConfig(Record):
 
     dataset: str = option(
         "digits",
-        f"A known data set ({', '.join(DATASETS)}), a .npz file, or a folder with one folder of "
-        "images per class. Default: digits, which is built in (chosen).",
+        f"A known data set ({', '.join(DATASETS)}), a .npz file of images, a CSV or TSV file "
+        "(maybe .gz) of texts or of columns, or a folder with one folder of images, .txt or .wav "
+        "files per class. Default: digits, which is built in (chosen).",
+    )
+    test_data: str | None = option(
+        None,
+        "A CSV or TSV file with the same columns that holds the test part. Default: the rows with "
+        "split test, or a share that is split off.",
+    )
+    text_column: str = option("text", "Column of the texts (chosen).")
+    label_column: str = option("label", "Column of the labels (chosen).")
+    split_column: str = option(
+        "split",
+        "Column that says train, dev or test, if there is one of this name (chosen).",
     )
     validation: Number = option(
         0.15,
@@ -74,26 +86,30 @@ class DataConfig(Record):
 class SpaceConfig(Record):
     """The grammar of architectures."""
 
-    name: Annotated[str, known("space", SPACES)] = option(
-        "image", "The kind of space, image (chosen).", flag="--space"
+    name: Annotated[str, known("space", SPACES)] | None = option(
+        None,
+        "What the examples are: image, text, audio or tabular. Default: seen from the data.",
+        flag="--space",
     )
     max_layers: Whole = option(10, "Most layers of a child before its head (chosen).", ge=1, le=100)
     min_layers: Whole | None = option(
         None,
-        "Fewest layers of a child, where more than fewer fit. Default: 4, or --max-layers if that "
-        "is less (chosen).",
+        "Fewest layers of a child, where more than fewer fit. Default: 4 for images and audio, 3 "
+        "for texts, 1 for tables, or --max-layers if that is less (chosen).",
         ge=1,
         le=100,
     )
     max_params: Count = option(1_000_000, "Most parameters of a child (chosen).")
     max_flops: Count | None = option(
         None,
-        "Most FLOPs of a child for one example. Default: twice the reference child's (chosen).",
+        "Most FLOPs of a child for one example. Default: twice the reference child's for images, "
+        "4 times for audio, 8 times for texts, 30 times for tables (chosen).",
     )
     max_activations: Count | None = option(
         None,
         "Most values that a child's convolutions put out for one example; they tell its time "
-        "better than FLOPs. Default: three times the reference child's (chosen).",
+        "better than FLOPs. Default: three times the reference child's for images, 4 times for "
+        "audio, 8 times for texts (chosen).",
     )
     search_recipe: Annotated[str, BeforeValidator(recipe_parts)] = option(
         "none",

@@ -82,11 +82,118 @@ class Dense:
     activation: str
 
 
-Layer = Conv | SeparableConv | MaxPool | AveragePool | Dropout | Flatten | GlobalPool | Dense
+@dataclass(frozen=True, slots=True)
+class Embed:
+    """A vector of ``units`` numbers for each word of a text."""
+
+    kind: ClassVar[str] = "embed"
+    units: int
+
+
+@dataclass(frozen=True, slots=True)
+class Conv1D:
+    """Convolution over a sequence, "same" padding, otherwise as `Conv`."""
+
+    kind: ClassVar[str] = "conv1d"
+    filters: int
+    kernel: int
+    activation: str
+    batch_norm: bool
+
+
+@dataclass(frozen=True, slots=True)
+class MaxPool1D:
+    """Max pooling over ``size`` steps of a sequence, stride 2, "same" padding."""
+
+    kind: ClassVar[str] = "maxpool1d"
+    size: int
+
+
+@dataclass(frozen=True, slots=True)
+class LSTM:
+    """Long short-term memory over a sequence, one output per step, of both directions if asked."""
+
+    kind: ClassVar[str] = "lstm"
+    units: int
+    bidirectional: bool
+
+
+@dataclass(frozen=True, slots=True)
+class GRU:
+    """Gated recurrent unit, otherwise as `LSTM`."""
+
+    kind: ClassVar[str] = "gru"
+    units: int
+    bidirectional: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Attention:
+    """Self-attention over a normalised sequence, added to it (Vaswani et al. 2017, norm first)."""
+
+    kind: ClassVar[str] = "attention"
+    heads: int
+
+
+@dataclass(frozen=True, slots=True)
+class Frames:
+    """Each row of an image, all its columns and channels, becomes a step of a sequence."""
+
+    kind: ClassVar[str] = "frames"
+
+
+@dataclass(frozen=True, slots=True)
+class GlobalMaxPool:
+    """The largest value of each channel over all steps."""
+
+    kind: ClassVar[str] = "globalmaxpool"
+
+
+@dataclass(frozen=True, slots=True)
+class ResidualDense:
+    """A block of two dense layers, added to its input (Gorishniy et al. 2021, ResNet).
+
+    Batch normalisation, ``units`` with the activation, dropout, as many units as come in.
+    """
+
+    kind: ClassVar[str] = "resdense"
+    units: int
+    activation: str
+    rate: float
+
+
+Layer = (
+    Conv
+    | SeparableConv
+    | MaxPool
+    | AveragePool
+    | Dropout
+    | Flatten
+    | GlobalPool
+    | Dense
+    | Embed
+    | Conv1D
+    | MaxPool1D
+    | LSTM
+    | GRU
+    | Attention
+    | Frames
+    | GlobalMaxPool
+    | ResidualDense
+)
+
+_IMAGE_LAYERS: tuple[type[Layer], ...] = (
+    *(Conv, SeparableConv, MaxPool, AveragePool, Dropout, Flatten, GlobalPool, Dense),
+)
+_SEQUENCE_LAYERS: tuple[type[Layer], ...] = (
+    *(Embed, Conv1D, MaxPool1D, LSTM, GRU, Attention, Frames, GlobalMaxPool),
+)
+
+IMAGE_TYPES = tuple(layer.kind for layer in _IMAGE_LAYERS)
+"""Types of the layers of an image chain, in the order of their tokens."""
 
 LAYER_TYPES: dict[str, type[Layer]] = {
-    layer.kind: layer
-    for layer in (Conv, SeparableConv, MaxPool, AveragePool, Dropout, Flatten, GlobalPool, Dense)
+    layer.kind: layer for layer in (*_IMAGE_LAYERS, *_SEQUENCE_LAYERS, ResidualDense)
 }
 
 
@@ -126,6 +233,20 @@ def describe(layer: Layer) -> str:
             return f"{layer.kind} {layer.size}x{layer.size}"
         case Dropout():
             return f"dropout {_exact(layer.rate)}"
+        case Conv1D():
+            norm = " bn" if layer.batch_norm else ""
+            return f"conv1d {layer.filters} {layer.kernel} {layer.activation}{norm}"
+        case MaxPool1D():
+            return f"maxpool1d {layer.size}"
+        case LSTM() | GRU():
+            ways = "bidirectional " if layer.bidirectional else ""
+            return f"{ways}{layer.kind} {layer.units}"
+        case Embed():
+            return f"embed {layer.units}"
+        case Attention():
+            return f"attention {layer.heads}"
+        case ResidualDense():
+            return f"resdense {layer.units} {layer.activation} {_exact(layer.rate)}"
         case Dense():
             return f"dense {layer.units} {layer.activation}"
         case _:

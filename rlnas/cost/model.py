@@ -1,7 +1,9 @@
 """What a layer costs, worked out from its record and the shape of its input; no Keras.
 
-Shapes are ``(height, width, channels)`` while the data is an image and
-``(features,)`` afterwards, always without the batch axis. FLOPs are counted as TensorFlow's
+Shapes are ``(height, width, channels)`` while the data is an image, ``(steps, channels)`` while
+it is a sequence and ``(features,)`` afterwards, always without the batch axis. A text is a sequence
+of words, each a channel that is one: ``(words, vocabulary)``, kept as the words' numbers. FLOPs
+are counted as TensorFlow's
 profiler counts those of inference: a multiply-add is two, a maximum or an exponential is none.
 """
 
@@ -10,14 +12,23 @@ from dataclasses import dataclass
 from math import ceil, prod
 
 from rlnas.cost.layers import (
+    GRU,
+    LSTM,
+    Attention,
     AveragePool,
     Conv,
+    Conv1D,
     Dense,
     Dropout,
+    Embed,
     Flatten,
+    Frames,
+    GlobalMaxPool,
     GlobalPool,
     Layer,
     MaxPool,
+    MaxPool1D,
+    ResidualDense,
     SeparableConv,
 )
 from rlnas.errors import SpaceError
@@ -90,13 +101,21 @@ def layer_cost(layer: Layer, shape: Shape) -> tuple[Shape, Cost]:
             return shape, Cost(memory=_VALUE * prod(shape) if layer.rate else 0)
         case Flatten():
             return (prod(_image(layer, shape)),), Cost()
-        case GlobalPool():
-            channels = _image(layer, shape)[2]
+        case GlobalPool() if len(shape) == 3:
+            channels = shape[2]
             return (channels,), Cost(flops=prod(shape), memory=_VALUE * channels)
+        case GlobalPool() | GlobalMaxPool():
+            channels = _sequence(layer, shape)[1]
+            return (channels,), Cost(flops=prod(shape), memory=_VALUE * channels)
+        case Frames():
+            height, width, channels = _image(layer, shape)
+            return (height, width * channels), Cost()
         case Dense():
-            if len(shape) != 1:
-                raise SpaceError(f"dense needs a flat input, got the shape {shape}")
-            return (layer.units,), dense_cost(shape[0], layer.units, layer.activation)
+            return (layer.units,), dense_cost(_flat(layer, shape), layer.units, layer.activation)
+        case ResidualDense():
+            return shape, _block(layer, _flat(layer, shape))
+        case _:
+            return _over_sequence(layer, *_sequence(layer, shape))
 
 
 def activation_flops(name: str) -> int:
@@ -128,7 +147,9 @@ def network_cost(layers: Iterable[Layer], input_shape: Shape, classes: int) -> C
         SpaceError: A layer does not take what comes from the layer before it.
     """
     values = prod(input_shape)
-    shape, total = input_shape, Cost(flops=2 * values, memory=_VALUE * values)  # the rescaling
+    shape, total = input_shape, Cost()
+    if len(input_shape) == 3:
+        total = Cost(flops=2 * values, memory=_VALUE * values)  # the rescaling
     for layer in layers:
         shape, cost = layer_cost(layer, shape)
         total += cost
@@ -154,7 +175,82 @@ def _convolution(layer: Conv | SeparableConv, shape: Shape) -> tuple[Shape, Cost
     return out, Cost(weights + bias + norm, flops, pixels * put_out, _VALUE * pixels * kept)
 
 
+def _over_sequence(layer: Layer, steps: int, channels: int) -> tuple[Shape, Cost]:
+    """Return what a layer that takes a sequence and gives one makes of it, and its cost."""
+    match layer:
+        case Embed():
+            values = steps * layer.units
+            return (steps, layer.units), Cost(channels * layer.units, 0, values, _VALUE * values)
+        case Conv1D():
+            return _convolution_1d(layer, steps, channels)
+        case MaxPool1D():
+            out = (ceil(steps / 2), channels)
+            return out, Cost(flops=prod(out) * layer.size, memory=_VALUE * prod(out))
+        case LSTM() | GRU():
+            return _recurrent(layer, steps, channels)
+        case Attention():
+            return (steps, channels), _attention(layer, steps, channels)
+    raise SpaceError(f"{layer.kind} takes no sequence, got the shape {(steps, channels)}")
+
+
+def _convolution_1d(layer: Conv1D, steps: int, channels: int) -> tuple[Shape, Cost]:
+    weights = layer.kernel * channels * layer.filters
+    bias = 0 if layer.batch_norm else layer.filters
+    norm = 4 * layer.filters if layer.batch_norm else 0
+    normalised = 2 * layer.filters if layer.batch_norm else 0
+    activated = activation_flops(layer.activation) * layer.filters
+    flops = steps * (2 * weights + bias + normalised + activated)
+    flops += _NORM_FLOPS * layer.filters if layer.batch_norm else 0
+    values = steps * layer.filters
+    kept = values * (3 if layer.batch_norm else 2)
+    return (steps, layer.filters), Cost(weights + bias + norm, flops, values, _VALUE * kept)
+
+
+def _recurrent(layer: LSTM | GRU, steps: int, channels: int) -> tuple[Shape, Cost]:
+    """Return shape and cost; FLOPs are those of the products, gates are left out."""
+    gates, biases = (4, 1) if isinstance(layer, LSTM) else (3, 2)
+    ways = 2 if layer.bidirectional else 1
+    products = gates * layer.units * (channels + layer.units)
+    params = ways * (products + biases * gates * layer.units)
+    values = ways * steps * layer.units
+    # A step of training keeps the gates and the state of each step too.
+    kept = values * (gates + 2)
+    out = (steps, ways * layer.units)
+    return out, Cost(params, ways * steps * 2 * products, values, _VALUE * kept)
+
+
+def _attention(layer: Attention, steps: int, channels: int) -> Cost:
+    size = max(1, channels // layer.heads)
+    inner = layer.heads * size
+    projections = 3 * (channels * inner + inner) + inner * channels + channels
+    params = projections + 2 * channels  # and the normalisation before it
+    flops = 2 * steps * 4 * channels * inner + 4 * steps * steps * inner
+    values = steps * channels
+    kept = 6 * values + layer.heads * steps * steps
+    return Cost(params, flops, values, _VALUE * kept)
+
+
+def _block(layer: ResidualDense, features: int) -> Cost:
+    inner = dense_cost(features, layer.units, layer.activation)
+    outer = dense_cost(layer.units, features, "linear")
+    norm = Cost(4 * features, (2 + _NORM_FLOPS) * features, 0, _VALUE * features)
+    added = Cost(flops=features, memory=_VALUE * features)
+    return norm + inner + outer + added
+
+
 def _image(layer: Layer, shape: Shape) -> tuple[int, int, int]:
     if len(shape) != 3:
         raise SpaceError(f"{layer.kind} needs an image, got the shape {shape}")
     return shape[0], shape[1], shape[2]
+
+
+def _sequence(layer: Layer, shape: Shape) -> tuple[int, int]:
+    if len(shape) != 2:
+        raise SpaceError(f"{layer.kind} needs a sequence, got the shape {shape}")
+    return shape[0], shape[1]
+
+
+def _flat(layer: Layer, shape: Shape) -> int:
+    if len(shape) != 1:
+        raise SpaceError(f"{layer.kind} needs a flat input, got the shape {shape}")
+    return shape[0]

@@ -115,7 +115,7 @@ class TrainingEvaluator:
         momentum = batch_norm_momentum(recipe, len(self._data.x_train))
         return decode(
             architecture,
-            scale=self._data.scale,
+            scale=None if self._data.inputs else self._data.scale,
             batch_norm_momentum=momentum,
             dropout=recipe.dropout,
             penalties=(recipe.l1, recipe.l2),

@@ -31,6 +31,15 @@ _NAMES = {
     "flatten": "Flatten",
     "globalpool": "Global average pooling",
     "dense": "Dense",
+    "embed": "Embedding",
+    "conv1d": "Convolution",
+    "maxpool1d": "Max pooling",
+    "lstm": "LSTM",
+    "gru": "GRU",
+    "attention": "Self-attention",
+    "frames": "Rows as a sequence",
+    "globalmaxpool": "Global max pooling",
+    "resdense": "Residual block",
 }
 _COLOURS = {
     "conv": "#a8c7fa",
@@ -41,6 +50,15 @@ _COLOURS = {
     "flatten": "#f5e3a3",
     "globalpool": "#f5e3a3",
     "dense": "#f7c8a8",
+    "embed": "#cfd8f7",
+    "conv1d": "#a8c7fa",
+    "maxpool1d": "#c4e6ae",
+    "lstm": "#f3b8c6",
+    "gru": "#f3b8c6",
+    "attention": "#e6c3f0",
+    "frames": "#f5e3a3",
+    "globalmaxpool": "#f5e3a3",
+    "resdense": "#f7c8a8",
 }
 _ENDS = "#d8cff6"  # input and head
 _OTHER = "#e9d3e6"  # a layer type without a colour of its own
@@ -109,7 +127,7 @@ def draw_png(architecture: Architecture, title: str = "") -> bytes:
 
 def _rows(architecture: Architecture) -> list[_Row]:
     shape = architecture.input_shape
-    rows = [_Row("Input", "raw values, rescaled", _shape(shape), "", _ENDS)]
+    rows = [_Row("Input", "raw values, prepared inside", _shape(shape), "", _ENDS)]
     for layer in architecture.layers:
         shape, cost = layer_cost(layer, shape)
         name = _NAMES.get(layer.kind, layer.kind)

@@ -17,7 +17,9 @@ import numpy as np
 import numpy.typing as npt
 
 from rlnas.children.backend import keras
-from rlnas.children.data import Array, Data
+from rlnas.children.data import Data
+from rlnas.children.decoder import decode
+from rlnas.children.inputs import chosen, given_to
 from rlnas.children.weights import plain_model
 from rlnas.config import RecipeConfig
 from rlnas.errors import RlnasError, RunError, StorageError, first_line
@@ -79,7 +81,7 @@ def export(
         StorageError: The disk refused.
         RlnasError: What was written gives other outputs than the model.
     """
-    network = plain_model(model)
+    network = _whole(model, architecture, data, recipe)
     texts = {
         ARCHITECTURE: _json(json.loads(network.to_json())),
         SCRIPT: _script(network, architecture, report, data, recipe),
@@ -91,7 +93,40 @@ def export(
         for name, text in texts.items():
             (new / name).write_text(text, encoding="utf-8")
         network.save(new / MODEL)
-        _verified(new, model, data.x_val[:_EXAMPLES])
+        _verified(new, model, data.x_val[:_EXAMPLES], _raw_examples(data))
+
+
+def _whole(
+    model: keras.Model, architecture: Architecture, data: Data, recipe: RecipeConfig
+) -> keras.Model:
+    """Return the trained network, layers and weights shared or equal, from raw examples."""
+    if data.inputs is None:
+        return plain_model(model)
+    whole = decode(
+        architecture,
+        scale=None,
+        batch_norm_momentum=_momentum(model),
+        dropout=recipe.dropout,
+        penalties=(recipe.l1, recipe.l2),
+        inputs=data.inputs,
+    )
+    for layer in model.layers:
+        if layer.weights:
+            whole.get_layer(layer.name).set_weights(layer.get_weights())
+    return whole
+
+
+def _raw_examples(data: Data) -> Any:
+    """Return raw examples of the validation part."""
+    if data.inputs is None:
+        return data.x_val[:_EXAMPLES]
+    return given_to(chosen(data.raw, slice(0, _EXAMPLES)))
+
+
+def _momentum(network: keras.Model) -> float:
+    # The search may have trained on a part of the data, so only the model knows its momentum.
+    norms = [each for each in network.layers if isinstance(each, keras.layers.BatchNormalization)]
+    return float(norms[0].momentum) if norms else 0.99
 
 
 def copy_export(source: Path, target: Path) -> list[str]:
@@ -118,7 +153,8 @@ def copy_export(source: Path, target: Path) -> list[str]:
         for name in EXPORTED:
             shutil.copyfile(source / name, target / f"{name}.new")
             (target / f"{name}.new").replace(target / name)
-        _verified(target, original, _noise(original))
+        noise = _noise(original)
+        _verified(target, original, noise, noise)
     return list(EXPORTED)
 
 
@@ -178,14 +214,14 @@ def _script(
     data: Data,
     recipe: RecipeConfig,
 ) -> str:
-    # The search may have trained on a part of the data, so only the model knows its momentum.
-    norms = [each for each in network.layers if isinstance(each, keras.layers.BatchNormalization)]
     return model_source(
         architecture,
         recipe,
         data.name,
         scale=data.scale,
-        batch_norm_momentum=norms[0].momentum if norms else 0.99,
+        inputs=data.inputs,
+        columns=report.get("config", {}).get("data", {}),
+        batch_norm_momentum=_momentum(network),
         class_names=data.class_names,
         seed=report.get("seed", 0),
         test_share=report.get("config", {}).get("data", {}).get("test"),
@@ -208,21 +244,32 @@ def _original(source: Path) -> keras.Model:
         ) from error
 
 
-def _noise(model: keras.Model) -> Array:
-    """Return random examples from the range that the model's `Rescaling` takes to 0..1."""
+def _noise(model: keras.Model) -> Any:
+    """Return random examples from the range that the model's `Rescaling` takes to 0..1.
+
+    Where it takes texts, they are words that it hardly knows.
+    """
     scales = [each.scale for each in model.layers if isinstance(each, keras.layers.Rescaling)]
-    shape = (_EXAMPLES, *model.input_shape[1:])
-    noise = np.random.default_rng(0).random(shape, dtype=np.float32)
-    return noise / np.float32(scales[0] if scales else 1)
+    rng, scale = np.random.default_rng(0), np.float32(scales[0] if scales else 1)
+
+    def noise(given: keras.KerasTensor) -> Any:
+        shape = (_EXAMPLES, *given.shape[1:])
+        if given.dtype == "string":
+            words = rng.integers(0, 1000, shape).astype(str).astype(object)
+            return given_to(words)
+        return rng.random(shape, dtype=np.float32) / scale
+
+    return keras.tree.map_structure(noise, model.input)
 
 
-def _verified(folder: Path, model: keras.Model, examples: Array) -> Path:
+def _verified(folder: Path, model: keras.Model, examples: Any, raw: Any) -> Path:
     """Return the folder of an export if what it holds does what the model does.
 
     Args:
         folder: Where the export lies.
         model: What it was made from.
-        examples: Raw inputs, ``(n, height, width, channels)``.
+        examples: Examples as this model takes them.
+        raw: The same as the exported one does.
 
     Raises:
         RlnasError: It cannot be loaded, or weights or outputs differ.
@@ -243,7 +290,7 @@ def _verified(folder: Path, model: keras.Model, examples: Array) -> Path:
         ) from error
     expected = _outputs(model, examples)
     for name, loaded in ((MODEL, stored), (ARCHITECTURE, rebuilt)):
-        difference = _difference(_outputs(loaded, examples), expected)
+        difference = _difference(_outputs(loaded, raw), expected)
         if difference > _TOLERANCE or not _same_weights(loaded, model):
             raise RlnasError(
                 f"the export to {where} failed, {name} differs from the trained model (outputs "
@@ -252,7 +299,7 @@ def _verified(folder: Path, model: keras.Model, examples: Array) -> Path:
     return folder
 
 
-def _outputs(model: keras.Model, examples: Array) -> npt.NDArray[Any]:
+def _outputs(model: keras.Model, examples: Any) -> npt.NDArray[Any]:
     return np.asarray(keras.ops.convert_to_numpy(model(examples, training=False)))
 
 

@@ -39,7 +39,11 @@ def make_report(setup: Setup, run: str, trial: Trial, journal: Journal) -> dict[
         "reference": _reference(setup, brief.get("reference"), long.get("reference")),
         "baseline": _pair(brief.get("baseline"), long.get("baseline")),
         "class_names": list(setup.data.class_names),
-        "input": {"shape": list(setup.data.input_shape), "scale": setup.data.scale},
+        "input": {
+            "shape": list(setup.data.input_shape),
+            "scale": setup.data.scale,
+            **({} if setup.data.inputs is None else setup.data.inputs.to_json()),
+        },
         "data": {
             "name": setup.data.name,
             "fingerprint": setup.data.fingerprint,

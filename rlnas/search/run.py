@@ -108,7 +108,8 @@ class Search:
         self._progress = progress or Silence()
         check_controller_class(self.config.controller)
         own = {name: value for name, value in named.items() if not in_config(value)}
-        loaded = load_data(own.get("data"), self.config.data, self.config.seed)
+        kind = self.config.space.name
+        loaded = load_data(own.get("data"), self.config.data, self.config.seed, kind)
         self._setup = _make_setup(
             self.config, loaded, own.get("space"), evaluator, own.get("baseline")
         )
@@ -392,7 +393,7 @@ def _make_setup(
         space = make_space(config, data)
     else:
         check_space(space, data)
-    space = with_recipes(space, config)
+    space = with_recipes(space, config, data.kind)
     crew = make_crew(config, data, space)
     inline = config.engine.chosen == "inline"
     baseline = config.baseline if baseline is None else baseline

@@ -18,6 +18,7 @@ from rlnas.children.machine import available_cores
 from rlnas.children.recipes import steps_per_epoch
 from rlnas.config import (
     IN_FLIGHT,
+    RECIPE_PARTS,
     FidelityConfig,
     ObjectiveConfig,
     RecipeConfig,
@@ -32,7 +33,7 @@ from rlnas.evaluation.ray_executor import RayExecutor, cluster_crew
 from rlnas.evaluation.sizing import ALONE, Crew, Work, choose_crew
 from rlnas.evaluation.training import TrainingEvaluator, TrainingSettings, UserFunction
 from rlnas.objectives import Cost, Objective
-from rlnas.spaces import RECIPE_PREFIX, ImageSpace, RecipeSpace, Space
+from rlnas.spaces import CHAINS, RECIPE_PREFIX, RecipeSpace, Space
 
 _LONG_STEPS, _FEWEST_EPOCHS, _MOST_EPOCHS = 10_000, 8, 30
 """How long the retraining is where the config does not say: see `FinalConfig.epochs`."""
@@ -98,6 +99,12 @@ class Setup:
             raise ConfigError(
                 "objective.metric (--metric): f1 is of two classes, got data with "
                 f"{self.data.classes}; take f1_macro"
+            )
+        changed = self.config.recipe.augmentations
+        if changed and self.data.kind != "image":
+            raise ConfigError(
+                f"recipe.augment (--augment): {', '.join(changed)} changes images, got data of the "
+                f"kind {self.data.kind}; leave it out"
             )
         if self.function is not None and self.config.space.search_recipe != "none":
             raise ConfigError(
@@ -254,7 +261,7 @@ def make_space(config: SearchConfig, data: Data) -> Space:
     """
     choices = config.space.choices
     try:
-        return ImageSpace(
+        return CHAINS[data.kind](
             data.input_shape,
             data.classes,
             max_layers=config.space.max_layers,
@@ -268,8 +275,13 @@ def make_space(config: SearchConfig, data: Data) -> Space:
         raise ConfigError(f"space: {error}") from error
 
 
-def with_recipes(space: Space, config: SearchConfig) -> Space:
+def with_recipes(space: Space, config: SearchConfig, kind: str = "image") -> Space:
     """Return a space in which the recipe is searched too, if the config asks for it.
+
+    Args:
+        space: The grammar of architectures.
+        config: All settings.
+        kind: What the examples are: only images are augmented.
 
     Raises:
         ConfigError: The choices of the recipe are wrong, or it is not searched and has some.
@@ -283,7 +295,14 @@ def with_recipes(space: Space, config: SearchConfig) -> Space:
                 "searched; add --search-recipe or leave it out"
             )
         return space
-    searched = None if parts == "all" else parts.split(",")
+    searched = list(RECIPE_PARTS) if parts == "all" else parts.split(",")
+    if kind != "image" and "augment" in searched:
+        if parts != "all":
+            raise ConfigError(
+                f"space.search_recipe (--search-recipe): augment changes images, got data of the "
+                f"kind {kind}; leave it out"
+            )
+        searched.remove("augment")
     try:
         return RecipeSpace(space, searched, recipe=config.recipe, choices=choices)
     except SpaceError as error:

@@ -6,23 +6,37 @@ is what `rlnas.children.recipes` says. It is laid out as ruff would format it.
 
 import re
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from rlnas.children.datasets.files import SUFFIXES
+from rlnas.children.datasets.rows import is_table
+from rlnas.children.inputs import Inputs, TableInputs
 from rlnas.config import DATASETS, DataConfig, RecipeConfig
 from rlnas.cost import (
+    GRU,
+    LSTM,
+    Attention,
     AveragePool,
     Conv,
+    Conv1D,
     Dense,
     Dropout,
+    Embed,
     Flatten,
+    Frames,
+    GlobalMaxPool,
     GlobalPool,
     Layer,
     MaxPool,
+    MaxPool1D,
+    ResidualDense,
     SeparableConv,
+    Shape,
     layer_cost,
 )
+from rlnas.search.source_inputs import first_layers, input_constants, input_loader
 from rlnas.search.source_training import (
     main_function,
     main_with_data,
@@ -51,6 +65,8 @@ def model_source(
     data_name: str,
     *,
     scale: float,
+    inputs: Inputs | None = None,
+    columns: Mapping[str, Any] | None = None,
     batch_norm_momentum: float,
     class_names: Sequence[str],
     seed: int,
@@ -64,13 +80,18 @@ def model_source(
         data_name: A known data set, or the path of a folder of images; for all else the
             script reads a ``.npz`` file.
         scale: Factor of the `Rescaling` layer.
+        inputs: What stands in front of the network; None for images.
+        columns: The settings of the data: which columns of a file hold what.
         batch_norm_momentum: Momentum of batch normalisation.
         class_names: Name of each class.
         seed: Seed of the training, and of the split where the data has no test part.
         test_share: Share that is split off then; None for the config's default.
     """
     kind = _kind(data_name)
-    loader = LOADERS.get(kind, LOADERS["keras"]).replace("<name>", kind)
+    loaders = [LOADERS.get(kind, LOADERS["keras"]).replace("<name>", kind)]
+    if inputs is not None:
+        loaders = input_loader(inputs, kind)
+    split = any("split(" in loader for loader in loaders)
     constants = {
         "INPUT_SHAPE": repr(tuple(int(size) for size in architecture.input_shape)),
         "CLASS_NAMES": _names(class_names),
@@ -79,31 +100,36 @@ def model_source(
         "TEST_SHARE": repr(DataConfig().test if test_share is None else test_share),
         "NORM_MOMENTUM": repr(float(batch_norm_momentum)),
         "SUFFIXES": _brackets("SUFFIXES = {", [_quoted(each) for each in SUFFIXES], "}")[11:],
+        **({} if inputs is None else input_constants(inputs, dict(columns or {}))),
     }
-    main = main_function(recipe)
+    main = main_function(recipe, table=isinstance(inputs, TableInputs))
     functions = [
-        _build_model(architecture, scale, recipe),
-        loader,
-        *([SPLIT] if "split(" in loader else []),
+        _build_model(architecture, scale, recipe, inputs),
+        *loaders,
+        *([SPLIT] if split else []),
         *training_functions(recipe),
-        main if kind in DATASETS else main_with_data(main, folder=kind == "folder"),
+        main if kind in DATASETS else main_with_data(main, kind),
     ]
     code = "\n\n".join(function.lstrip("\n") for function in functions)
     used = [name for name in constants if name in code or name == "CLASS_NAMES"]
     defined = "\n".join(f"{name} = {constants[name]}" for name in used)
-    return f"{_head(architecture, kind, code)}\n{defined}\n\n\n{code}"
+    what = "image" if inputs is None else inputs.kind
+    return f"{_head(architecture, kind, code, what)}\n{defined}\n\n\n{code}"
 
 
 def _kind(data_name: str) -> str:
     """Return a known data set's name, ``folder`` or ``npz``."""
     if data_name in DATASETS:
         return data_name
-    if data_name not in _IN_MEMORY and Path(data_name).expanduser().is_dir():
-        return "folder"
-    return "npz"
+    if data_name in _IN_MEMORY:
+        return "npz"
+    path = Path(data_name).expanduser()
+    if is_table(path):
+        return "rows"
+    return "folder" if path.is_dir() else "npz"
 
 
-def _head(architecture: Architecture, kind: str, code: str) -> str:
+def _head(architecture: Architecture, kind: str, code: str, what: str) -> str:
     described = textwrap.wrap(
         architecture.describe(), _WIDTH - 4, break_long_words=False, break_on_hyphens=False
     )
@@ -111,7 +137,7 @@ def _head(architecture: Architecture, kind: str, code: str) -> str:
         [
             '"""Trains a network that rlnas found, with Keras alone; saves it as trained.keras.',
             "",
-            f"Data: {_DESCRIPTIONS.get(kind, kind)}.",
+            f"Data: {_DESCRIPTIONS.get(kind, kind).replace('images', _FILES[what])}.",
             "Layers before the head:",
             "",
             *(f"    {line}" for line in described),
@@ -120,7 +146,10 @@ def _head(architecture: Architecture, kind: str, code: str) -> str:
             '"""',
             "",
             "import argparse",
+            *(["import csv"] if "csv." in code else []),
+            *(["import gzip"] if "gzip." in code else []),
             *(["import math"] if "math." in code else []),
+            *(["import wave"] if "wave." in code else []),
             *(["from pathlib import Path"] if "Path" in code else []),
             "",
             "import keras",
@@ -133,9 +162,11 @@ def _head(architecture: Architecture, kind: str, code: str) -> str:
     )
 
 
-_ARGUMENTS = {"npz": "DATA.npz ", "folder": "FOLDER "}
+_ARGUMENTS = {"npz": "DATA.npz ", "folder": "FOLDER ", "rows": "FILE [--test-data FILE] "}
+_FILES = {"image": "images", "text": "texts", "audio": "recordings", "tabular": "rows"}
 _DESCRIPTIONS = {
     "npz": "a .npz file with x_train and y_train, maybe x_test and y_test",
+    "rows": "a CSV or TSV file with a header, maybe with .gz behind its name",
     "folder": "a folder with one folder of images per class, maybe below train/ and test/",
 }
 
@@ -156,20 +187,27 @@ def _quoted(text: str) -> str:
     return f'"{written[1:-1]}"' if '"' not in text and "'" not in text else written
 
 
-def _build_model(architecture: Architecture, scale: float, recipe: RecipeConfig) -> str:
+def _build_model(
+    architecture: Architecture, scale: float, recipe: RecipeConfig, inputs: Inputs | None
+) -> str:
     lines = [
         "def build_model():",
         '    """Return the untrained network, from raw inputs to class probabilities."""',
-        '    inputs = keras.Input(INPUT_SHAPE, name="input")',
-        f'    x = layers.Rescaling({_factor(scale)}, name="rescaling")(inputs)',
     ]
+    if inputs is None:
+        lines += [
+            '    inputs = keras.Input(INPUT_SHAPE, name="input")',
+            f'    x = layers.Rescaling({_factor(scale)}, name="rescaling")(inputs)',
+        ]
+    else:
+        lines.append(first_layers(inputs).rstrip())
     shape = architecture.input_shape
     for number, layer in enumerate(architecture.layers, 1):
+        lines += _layer_lines(layer, f"{layer.kind}_{number}", shape, recipe)
         shape, _ = layer_cost(layer, shape)
-        for call in _calls(layer, f"{layer.kind}_{number}"):
-            lines.append(_line("x", _penalised(call, recipe)))
-    if len(shape) == 3:
-        lines.append(_line("x", ("GlobalAveragePooling2D", ['name="head_pool"'])))
+    if len(shape) > 1:
+        pooling = f"GlobalAveragePooling{len(shape) - 1}D"
+        lines.append(_line("x", (pooling, ['name="head_pool"'])))
     if recipe.dropout:
         lines.append(_line("x", ("Dropout", ["DROPOUT", 'name="head_dropout"'])))
     head = [repr(int(architecture.classes)), 'activation="softmax"', 'name="head"']
@@ -178,11 +216,34 @@ def _build_model(architecture: Architecture, scale: float, recipe: RecipeConfig)
     return "\n".join(lines) + "\n"
 
 
-def _calls(layer: Layer, name: str) -> list[_Call]:
+def _layer_lines(layer: Layer, name: str, shape: Shape, recipe: RecipeConfig) -> list[str]:
+    """Return the lines that put a layer behind `x`."""
+    if isinstance(layer, Attention):
+        heads = int(layer.heads)
+        options = [repr(heads), repr(max(1, int(shape[-1]) // heads)), f'name="{name}"']
+        return [
+            _line("normalised", ("LayerNormalization", [f'name="{name}_norm"'])),
+            _brackets(
+                "    attended = layers.MultiHeadAttention(", options, ")(normalised, normalised)"
+            ),
+            f'    x = layers.Add(name="{name}_sum")([x, attended])',
+        ]
+    calls = [_penalised(call, recipe) for call in _calls(layer, name, shape)]
+    lines = [_line("x", call) for call in calls]
+    if isinstance(layer, ResidualDense):
+        return [
+            "    before = x",
+            *lines,
+            f'    x = layers.Add(name="{name}_sum")([before, x])',
+        ]
+    return lines
+
+
+def _calls(layer: Layer, name: str, shape: Shape) -> list[_Call]:
     """Return the Keras layers that the decoder makes of a layer."""
     named = f'name="{name}"'
     match layer:
-        case Conv() | SeparableConv():
+        case Conv() | SeparableConv() | Conv1D():
             return _convolution(layer, name)
         case MaxPool():
             return [("MaxPooling2D", [repr(int(layer.size)), *_POOLING, named])]
@@ -193,18 +254,52 @@ def _calls(layer: Layer, name: str) -> list[_Call]:
         case Flatten():
             return [("Flatten", [named])]
         case GlobalPool():
-            return [("GlobalAveragePooling2D", [named])]
+            return [(f"GlobalAveragePooling{len(shape) - 1}D", [named])]
+        case GlobalMaxPool():
+            return [("GlobalMaxPooling1D", [named])]
+        case MaxPool1D():
+            return [("MaxPooling1D", [repr(int(layer.size)), *_POOLING, named])]
+        case Embed():
+            return [("Embedding", [repr(int(shape[-1])), repr(int(layer.units)), named])]
+        case Frames():
+            return [("Reshape", [repr((int(shape[0]), int(shape[1] * shape[2]))), named])]
+        case LSTM() | GRU():
+            return [_recurrent(layer, name)]
         case Dense():
             return [("Dense", [repr(int(layer.units)), f'activation="{layer.activation}"', named])]
+        case ResidualDense():
+            return _block(layer, name, int(shape[-1]))
+    raise NotImplementedError(layer.kind)
+
+
+def _recurrent(layer: LSTM | GRU, name: str) -> _Call:
+    kind = type(layer).__name__
+    options = [repr(int(layer.units)), "return_sequences=True"]
+    if not layer.bidirectional:
+        return kind, [*options, f'name="{name}"']
+    one_way = f'layers.{kind}({", ".join(options)}, name="{name}_forward")'
+    return "Bidirectional", [one_way, f'name="{name}"']
+
+
+def _block(layer: ResidualDense, name: str, width: int) -> list[_Call]:
+    dropout = [("Dropout", [repr(float(layer.rate)), f'name="{name}_dropout"'])]
+    inner = [repr(int(layer.units)), f'activation="{layer.activation}"', f'name="{name}_inner"']
+    return [
+        ("BatchNormalization", ["momentum=NORM_MOMENTUM", f'name="{name}_norm"']),
+        ("Dense", inner),
+        *(dropout if layer.rate else []),
+        ("Dense", [repr(width), f'name="{name}_outer"']),
+    ]
 
 
 _POOLING = ("strides=2", 'padding="same"')
 
 
-def _convolution(layer: Conv | SeparableConv, name: str) -> list[_Call]:
-    kind = "Conv2D" if isinstance(layer, Conv) else "SeparableConv2D"
+def _convolution(layer: Conv | SeparableConv | Conv1D, name: str) -> list[_Call]:
+    kinds = {Conv: "Conv2D", SeparableConv: "SeparableConv2D", Conv1D: "Conv1D"}
+    kind = kinds[type(layer)]
     options = [repr(int(layer.filters)), repr(int(layer.kernel))]
-    if layer.stride != 1:
+    if not isinstance(layer, Conv1D) and layer.stride != 1:
         options.append(f"strides={int(layer.stride)}")
     options.append('padding="same"')
     if layer.batch_norm:
@@ -228,6 +323,9 @@ _KERNELS = {
     "Conv2D": ("kernel",),
     "SeparableConv2D": ("depthwise", "pointwise"),
     "Dense": ("kernel",),
+    "Conv1D": ("kernel",),
+    "LSTM": ("kernel",),
+    "GRU": ("kernel",),
 }
 """What weights are called whose size the penalties are about."""
 

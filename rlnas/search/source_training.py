@@ -132,6 +132,14 @@ lower = keras.callbacks.ReduceLROnPlateau(
     )"""
 
 
+_GIVEN = {
+    "folder": ("folder with one folder per class", "is_dir"),
+    "npz": (".npz file", "is_file"),
+    "rows": ("CSV or TSV file", "is_file"),
+}
+"""What a path has to be, and the method of `Path` that tells so."""
+
+
 def training_constants(recipe: RecipeConfig) -> dict[str, str]:
     """Return the script's constants by name, as text, of which it uses some."""
     return {
@@ -157,8 +165,13 @@ def training_functions(recipe: RecipeConfig) -> list[str]:
     ]
 
 
-def main_function(recipe: RecipeConfig) -> str:
-    """Return `main`, for data that the script finds by itself."""
+def main_function(recipe: RecipeConfig, *, table: bool = False) -> str:
+    """Return `main`, for data that the script finds by itself.
+
+    Args:
+        recipe: How the network is trained.
+        table: Whether examples are columns by name.
+    """
     trained = "augmented" if recipe.augmentations else "model"
     fit = _FIT_AND_LOWER if recipe.schedule == "plateau" else _FIT
     filled = {
@@ -169,16 +182,27 @@ def main_function(recipe: RecipeConfig) -> str:
         "loss": "smoothed_loss" if recipe.label_smoothing else '"sparse_categorical_crossentropy"',
         "fit": fit.format(trained),
     }
-    return _filled(_MAIN, filled)
+    main = _filled(_MAIN, filled)
+    # A table is a dict of columns: its length is their number.
+    return main.replace("len(x_train)", "len(y_train)") if table else main
 
 
-def main_with_data(main: str, *, folder: bool) -> str:
-    """Return `main` for data whose path is given: a folder of images or a .npz file."""
-    what, is_there = ("folder of images", "is_dir") if folder else (".npz file", "is_file")
+def main_with_data(main: str, kind: str) -> str:
+    """Return `main` for data whose path is given.
+
+    Args:
+        main: For data that the script finds by itself.
+        kind: ``folder``, ``npz`` or ``rows``.
+    """
+    what, is_there = _GIVEN[kind]
+    tests = '    parser.add_argument("--test-data", type=Path, help="file of the test part")\n'
+    if kind == "rows":
+        main = main.replace("load_data()", "load_data(options.data, options.test_data)")
     return (
         main.replace(
             '    parser.add_argument("--epochs"',
             f'    parser.add_argument("data", type=Path, help="{what}")\n'
+            f"{tests if kind == 'rows' else ''}"
             '    parser.add_argument("--epochs"',
         )
         .replace(

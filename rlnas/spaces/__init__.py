@@ -19,23 +19,31 @@ from rlnas.spaces.base import (
     observation,
     prefix_of,
 )
+from rlnas.spaces.chain import ChainSpace
 from rlnas.spaces.choices import ACTIVATIONS, DEFAULT_CHOICES
 from rlnas.spaces.image import ImageSpace
 from rlnas.spaces.recipe import RECIPE_CHOICES, RECIPE_PREFIX, RecipeSpace
+from rlnas.spaces.sequence import AudioSpace, TextSpace
 from rlnas.spaces.table import TableSpace
+from rlnas.spaces.tabular import TabularSpace
 
 __all__ = [
     "ACTIVATIONS",
+    "CHAINS",
     "DEFAULT_CHOICES",
     "RECIPE_CHOICES",
     "RECIPE_PREFIX",
     "Architecture",
+    "AudioSpace",
+    "ChainSpace",
     "Decision",
     "ImageSpace",
     "Mask",
     "RecipeSpace",
     "Space",
     "TableSpace",
+    "TabularSpace",
+    "TextSpace",
     "check_token",
     "check_tokens",
     "fingerprint",
@@ -44,6 +52,11 @@ __all__ = [
     "prefix_of",
     "space_from_json",
 ]
+
+CHAINS: dict[str, type[ChainSpace]] = {
+    space.name: space for space in (ImageSpace, TextSpace, AudioSpace, TabularSpace)
+}
+"""The space of chains for each kind of data."""
 
 
 def space_from_json(record: Mapping[str, Any]) -> Space:
@@ -56,7 +69,7 @@ def space_from_json(record: Mapping[str, Any]) -> Space:
         raise SpaceError(f"expected the JSON of a space, got {type(record).__name__}")
     if record.get("type") == RecipeSpace.name:
         return _recipe_space(record)
-    kinds: dict[Any, Any] = {each.name: each for each in (ImageSpace, TableSpace)}
+    kinds: dict[Any, Any] = {**CHAINS, TableSpace.name: TableSpace}
     kind = kinds.get(record.get("type"))
     if kind is None:
         raise SpaceError(

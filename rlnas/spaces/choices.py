@@ -54,11 +54,14 @@ ACTIVATIONS = (
 """Activations of Keras 3 by name, each function once, that keep the shape of their input."""
 
 
-def checked_choices(changed: Mapping[str, Sequence[Any]]) -> dict[str, tuple[Any, ...]]:
+def checked_choices(
+    changed: Mapping[str, Sequence[Any]], default: Mapping[str, tuple[Any, ...]] = DEFAULT_CHOICES
+) -> dict[str, tuple[Any, ...]]:
     """Return the choices of all decisions, those given instead of the default ones.
 
     Args:
         changed: Choices by decision; NumPy numbers become Python's.
+        default: The choices of all decisions.
 
     Raises:
         SpaceError: A decision is unknown or a choice does not fit it.
@@ -66,12 +69,22 @@ def checked_choices(changed: Mapping[str, Sequence[Any]]) -> dict[str, tuple[Any
     if not isinstance(changed, Mapping):
         raise SpaceError(f"choices must be a mapping from decisions to lists, got {changed!r}")
     for name in changed:
-        if name not in DEFAULT_CHOICES:
-            raise SpaceError(unknown_name("decision", str(name), DEFAULT_CHOICES))
+        if name not in default:
+            raise SpaceError(unknown_name("decision", str(name), default))
     return {
         name: _checked(name, changed[name]) if name in changed else options
-        for name, options in DEFAULT_CHOICES.items()
+        for name, options in default.items()
     }
+
+
+def nearest(choices: Mapping[str, Sequence[Any]], decision: str, wanted: float) -> Any:
+    """Return the choice of a decision that comes nearest to a number."""
+    return min(choices[decision], key=lambda choice: abs(choice - wanted))
+
+
+def preferred(choices: Mapping[str, Sequence[Any]], decision: str, wanted: Any) -> Any:
+    """Return what is wanted of a decision, or its first choice where it has it not."""
+    return wanted if wanted in choices[decision] else choices[decision][0]
 
 
 def whole_number(name: str, value: Any, *, least: int = 1) -> int:
@@ -98,7 +111,7 @@ def _choice(name: str, value: Any) -> Any:
     match name.partition(".")[2]:
         case "activation":
             return _activation(name, value)
-        case "batch_norm":
+        case "batch_norm" | "bidirectional":
             if not isinstance(value, bool | np.bool):
                 raise SpaceError(f"a choice of {name} must be true or false, got {value!r}")
             return bool(value)

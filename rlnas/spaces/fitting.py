@@ -1,15 +1,11 @@
 """Which decisions of a layer make sense behind other layers, and keep a network below its caps."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields
 from functools import lru_cache
 from typing import Any, NamedTuple
 
 from rlnas.cost import LAYER_TYPES, Cost, Shape, activation_flops, head_cost, layer_cost
-from rlnas.spaces.rules import may_step
-
-_SMALL = 64
-"""Pixels of the longer side up to which the first convolution does not stride (chosen)."""
 
 DECIDED = {
     kind: tuple(field.name for field in fields(layer)) for kind, layer in LAYER_TYPES.items()
@@ -25,6 +21,24 @@ class Ground(NamedTuple):
     first: bool = True  # no layer was written
 
 
+Worthwhile = Callable[[str, str, Ground], tuple[Any, ...]]
+"""Returns the choices of a layer's field that make sense behind some layers, whatever they cost."""
+
+
+def usual_choices(
+    choices: Mapping[str, tuple[Any, ...]], kind: str, field: str, ground: Ground
+) -> tuple[Any, ...]:
+    """Return the choices of a field by two rules: filters never become fewer, units never more."""
+    offered = choices[f"{kind}.{field}"]
+    match field:
+        case "filters":
+            return tuple(each for each in offered if each >= ground.widest)
+        case "units" if kind == "dense":
+            return tuple(each for each in offered if each <= ground.shape[0])
+        case _:
+            return offered
+
+
 class Fitting:
     """Tells which choices a layer has, decision by decision.
 
@@ -32,12 +46,19 @@ class Fitting:
         choices: By decision name.
         classes: Units of the head.
         caps: What a network may cost at most, with the head that would follow.
+        worthwhile: Returns the choices that make sense.
     """
 
-    def __init__(self, choices: Mapping[str, tuple[Any, ...]], classes: int, caps: Cost) -> None:
+    def __init__(
+        self,
+        choices: Mapping[str, tuple[Any, ...]],
+        classes: int,
+        caps: Cost,
+        worthwhile: Worthwhile,
+    ) -> None:
         """See the class."""
         self._choices, self._classes, self._caps = choices, classes, caps
-        self._legal = lru_cache(maxsize=4096)(self._compute_legal)
+        self._legal = lru_cache(maxsize=4096)(worthwhile)
         self._cheapest = lru_cache(maxsize=4096)(self._compute_cheapest)
         self._closing_cost = lru_cache(maxsize=16384)(self._compute_closing_cost)
         self._closing_costs = lru_cache(maxsize=8192)(self._compute_closing_costs)
@@ -110,21 +131,6 @@ class Fitting:
                 case _:
                     options.append(min(legal))
         return tuple(options)
-
-    def _compute_legal(self, kind: str, field: str, ground: Ground) -> tuple[Any, ...]:
-        """Return the choices that make sense behind these layers, whatever they cost."""
-        choices = self._choices[f"{kind}.{field}"]
-        match field:
-            case "filters":
-                return tuple(each for each in choices if each >= ground.widest)
-            case "stride":
-                small = ground.first and max(ground.shape[:2]) <= _SMALL
-                worthwhile = (min(choices),) if small else choices
-                return tuple(each for each in worthwhile if may_step(each, ground.shape))
-            case "units":
-                return tuple(each for each in choices if each <= ground.shape[0])
-            case _:
-                return choices
 
 
 def _within(added: Cost, left: Cost) -> bool:

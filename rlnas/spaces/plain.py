@@ -5,6 +5,7 @@ from math import ceil
 from typing import Any
 
 from rlnas.cost import Conv, Layer, MaxPool, Shape
+from rlnas.spaces.choices import nearest, preferred
 
 
 def plain_network(shape: Shape, choices: Mapping[str, tuple[Any, ...]]) -> tuple[Layer, ...]:
@@ -14,26 +15,19 @@ def plain_network(shape: Shape, choices: Mapping[str, tuple[Any, ...]]) -> tuple
         shape: Of one image.
         choices: By decision name; where they lack a value, the nearest stands for it.
     """
-
-    def nearest(decision: str, wanted: int) -> Any:
-        return min(choices[decision], key=lambda choice: abs(choice - wanted))
-
-    def preferred(decision: str, wanted: Any) -> Any:
-        return wanted if wanted in choices[decision] else choices[decision][0]
-
     layers: list[Layer] = []
     smaller = min(shape[:2])
     for number, filters in enumerate((32, 64, 128)):
         convolution = Conv(
-            filters=nearest("conv.filters", filters),
-            kernel=nearest("conv.kernel", 3),
-            stride=nearest("conv.stride", 1),
-            activation=preferred("conv.activation", "relu"),
-            batch_norm=preferred("conv.batch_norm", True),
+            filters=nearest(choices, "conv.filters", filters),
+            kernel=nearest(choices, "conv.kernel", 3),
+            stride=nearest(choices, "conv.stride", 1),
+            activation=preferred(choices, "conv.activation", "relu"),
+            batch_norm=preferred(choices, "conv.batch_norm", True),
         )
         layers.append(convolution)
         smaller = ceil(smaller / convolution.stride)
         if number < 2 and smaller > 2:
-            layers.append(MaxPool(nearest("maxpool.size", 2)))
+            layers.append(MaxPool(nearest(choices, "maxpool.size", 2)))
             smaller = ceil(smaller / 2)
     return tuple(layers)

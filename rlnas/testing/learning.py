@@ -8,7 +8,7 @@ from math import comb, exp, sqrt
 import numpy as np
 
 from rlnas.controllers import Controller, Trajectory
-from rlnas.cost import LAYER_TYPES, Layer
+from rlnas.cost import IMAGE_TYPES, Layer
 from rlnas.spaces import Architecture, ImageSpace, Space, observation
 from rlnas.spaces.canonical import canonical_layers
 
@@ -52,9 +52,9 @@ class KnownRewards:
     def __init__(self, space: ImageSpace, seed: int) -> None:
         """See the class."""
         rng = np.random.default_rng(seed)
-        self._types = {kind: float(rng.normal()) for kind in LAYER_TYPES}
+        self._types = {kind: float(rng.normal()) for kind in IMAGE_TYPES}
         self._pairs = {
-            (first, second): float(rng.normal()) for first in LAYER_TYPES for second in LAYER_TYPES
+            (first, second): float(rng.normal()) for first in IMAGE_TYPES for second in IMAGE_TYPES
         }
         self._choices = {
             (name, choice): float(rng.normal())

@@ -13,6 +13,9 @@ from rlnas.errors import DataError
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp")
 """The image files that are read; other files in a class's folder are passed over."""
 
+_CALLED = {".txt": "texts", ".wav": "recordings"}
+"""What files are called, by the end of their names; all others are images."""
+
 _ARRAYS = ("x_train", "y_train", "x_test", "y_test")
 _GREY = ("1", "L", "LA", "La")  # modes of Pillow
 _DEEP = ("I", "F")  # what its modes of more than 8 bits begin with
@@ -60,14 +63,14 @@ def read_folder(path: Path) -> Raw:
     Raises:
         DataError: There are no classes or no images, one cannot be read, or sizes differ.
     """
-    train, test = _parts(path)
-    files = _class_files(train)
-    test_files = _class_files(test) if test else []
+    train, test = parts(path)
+    files = class_files(train)
+    test_files = class_files(test) if test else []
     images = _read_images([*files, *test_files])
-    x_train, y_train = images[: len(files)], _folder_names(files)
+    x_train, y_train = images[: len(files)], folder_names(files)
     if not test_files:
         return Raw(str(path), x_train, y_train)
-    return Raw(str(path), x_train, y_train, images[len(files) :], _folder_names(test_files))
+    return Raw(str(path), x_train, y_train, images[len(files) :], folder_names(test_files))
 
 
 def _npz_arrays(path: Path) -> tuple[list[str], dict[str, Array]]:
@@ -79,8 +82,12 @@ def _npz_arrays(path: Path) -> tuple[list[str], dict[str, Array]]:
         return held, {name: archive[name] for name in (*_ARRAYS, "class_names") if name in held}
 
 
-def _parts(path: Path) -> tuple[Path, Path | None]:
-    """Return where the classes of the training part lie, and those of the test part."""
+def parts(path: Path) -> tuple[Path, Path | None]:
+    """Return where the classes of the training part lie, and those of the test part.
+
+    Raises:
+        DataError: There is more beside them.
+    """
     train, test = path / "train", path / "test"
     if not (train.is_dir() and _folders(train)):  # "train" may be the name of a class
         return path, None
@@ -109,22 +116,29 @@ def _folders(path: Path) -> list[Path]:
     ]
 
 
-def _class_files(path: Path) -> list[Path]:
+def class_files(path: Path, suffixes: Sequence[str] = SUFFIXES) -> list[Path]:
+    """Return the files of all classes, by the ends of their names.
+
+    Raises:
+        DataError: There are no classes, or one has no such files.
+    """
+    what = _CALLED.get(suffixes[0], "images")
     folders = _folders(path)
     if not folders:
-        raise DataError(f"{path} holds no folders; expected one folder of images per class")
-    return [file for folder in folders for file in _image_files(folder)]
+        raise DataError(f"{path} holds no folders; expected one folder of {what} per class")
+    return [file for folder in folders for file in _files(folder, suffixes, what)]
 
 
-def _image_files(folder: Path) -> list[Path]:
-    files = [file for file in _entries(folder) if file.suffix.lower() in SUFFIXES]
+def _files(folder: Path, suffixes: Sequence[str], what: str) -> list[Path]:
+    files = [file for file in _entries(folder) if file.suffix.lower() in suffixes]
     if not files:
-        kinds = ", ".join(suffix[1:] for suffix in SUFFIXES)
-        raise DataError(f"{folder} holds no images ({kinds}); expected those of one class")
+        kinds = ", ".join(suffix[1:] for suffix in suffixes)
+        raise DataError(f"{folder} holds no {what} ({kinds}); expected those of one class")
     return files
 
 
-def _folder_names(files: Iterable[Path]) -> Array:
+def folder_names(files: Iterable[Path]) -> Array:
+    """Return the name of the folder of each file, which is its class."""
     return np.array([file.parent.name for file in files])
 
 

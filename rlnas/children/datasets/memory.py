@@ -15,10 +15,11 @@ _INFINITE = -1  # what tf.data calls INFINITE_CARDINALITY
 def read_arrays(source: Sequence[Any]) -> Raw:
     """Return arrays ``(x, y)`` or ``(x, y, x_test, y_test)`` as they are.
 
-    Keras's own nesting, ``((x, y), (x_test, y_test))``, is understood too.
+    Keras's own nesting, ``((x, y), (x_test, y_test))``, is understood too. A list of texts is a
+    data set of texts, numbers of shape ``(n, columns)`` are a table.
 
     Raises:
-        DataError: There are not two or four arrays.
+        DataError: There are not two or four arrays, or a table holds infinite numbers.
     """
     if len(source) == 2 and all(isinstance(part, tuple) and len(part) == 2 for part in source):
         source = [*source[0], *source[1]]
@@ -26,7 +27,42 @@ def read_arrays(source: Sequence[Any]) -> Raw:
         raise DataError(
             f"expected arrays (x, y) or (x, y, x_test, y_test), got {len(source)} of them"
         )
-    return Raw("arrays", *source)
+    x, y, x_test, y_test = (*source, None, None)[:4]
+    kind = _kind(x)
+    if kind != "image":
+        convert = _texts if kind == "text" else _table
+        x = convert(x, "x_train")
+        x_test = None if x_test is None else convert(x_test, "x_test")
+    return Raw("arrays", x, y, x_test, y_test, kind=kind)
+
+
+def _kind(x: Any) -> str:
+    """Return what examples are, by their type and shape."""
+    if isinstance(x, str | bytes):
+        return "image"  # no examples at all; what checks images says so
+    try:
+        array = np.asarray(x)
+    except Exception:
+        return "image"
+    if array.ndim == 1 and array.size and all(isinstance(each, str) for each in array):
+        return "text"
+    return "tabular" if array.ndim == 2 and array.dtype.kind in "buif" else "image"
+
+
+def _texts(x: Any, what: str) -> Array:
+    texts = np.array([str(each) for each in np.asarray(x)], dtype=object)
+    empty = [row for row, text in enumerate(texts) if not text.strip()]
+    if empty:
+        raise DataError(f"{what} holds an empty text, example {empty[0]}; remove it")
+    return texts
+
+
+def _table(x: Any, what: str) -> dict[str, Array]:
+    numbers = np.asarray(x).astype(np.float32)
+    if np.isinf(numbers).any():
+        row = int(np.argmax(np.isinf(numbers).any(axis=1)))
+        raise DataError(f"{what} holds infinite numbers, first in example {row}; mend or remove it")
+    return {f"x{place}": numbers[:, place : place + 1] for place in range(numbers.shape[1])}
 
 
 def is_stream(source: Any) -> bool:

@@ -1,5 +1,8 @@
 """From a data set as it came to one in parts, checked and split."""
 
+from collections.abc import Mapping
+from typing import Any
+
 import numpy as np
 
 from rlnas.children.data import Array, Data, Labels, sealed
@@ -7,6 +10,9 @@ from rlnas.children.datasets.checks import as_images, as_labels, encode
 from rlnas.children.datasets.raw import Raw
 from rlnas.config import DataConfig
 from rlnas.errors import DataError
+
+_SHOWN = 32
+"""Raw examples that are kept, to compare exported models on (chosen)."""
 
 _OUTLIERS = 2
 """How much further one of two parts may reach on the same scale (chosen)."""
@@ -23,6 +29,8 @@ def prepare(raw: Raw, config: DataConfig, seed: int) -> Data:
     Raises:
         DataError: The data is unfit, or too small to be split.
     """
+    if raw.kind != "image":
+        return _prepare_others(raw, config, seed)
     x, x_test = _examples(raw)
     y_given = as_labels(raw.y_train, "y_train", len(x))
     y_test_given = None if x_test is None else as_labels(raw.y_test, "y_test", len(x_test))
@@ -46,6 +54,79 @@ def prepare(raw: Raw, config: DataConfig, seed: int) -> Data:
             fingerprint="",
         )
     )
+
+
+def _prepare_others(raw: Raw, config: DataConfig, seed: int) -> Data:
+    """Split a data set that is no set of images, and prepare its examples for children."""
+    from rlnas.children.datasets.fitting import fit_inputs, one_length, usual_length
+    from rlnas.children.inputs import chosen, count, prepared
+
+    x, x_val, x_test = raw.x_train, raw.x_val, raw.x_test
+    if raw.kind == "tabular":
+        _check_columns(x)
+    y_given = as_labels(raw.y_train, "y_train", count(x))
+    y_test_given = None if x_test is None else as_labels(raw.y_test, "y_test", count(x_test))
+    labels, y, y_test = encode(y_given, y_test_given)
+    names = _class_names(labels, raw.class_names)
+    if x_test is None or y_test is None:
+        rest, part = _split(y, config.test, seed, names, "test (--test-share)")
+        x_test, y_test = chosen(x, part), y[part]
+        x, y = chosen(x, rest), y[rest]
+    if x_val is None:
+        rest, part = _split(y, config.validation, seed, names, "validation (--validation)")
+        x_val, y_val = chosen(x, part), y[part]
+        x, y = chosen(x, rest), y[rest]
+    else:
+        y_val = np.searchsorted(labels, as_labels(raw.y_val, "y_val", count(x_val)))
+    if raw.kind == "audio":
+        samples = usual_length(x)
+        x, x_val, x_test = (one_length(each, samples) for each in (x, x_val, x_test))
+    _check_backend(raw.kind, x)
+    inputs = fit_inputs(raw.kind, x, raw.rate)
+    return sealed(
+        Data(
+            name=raw.name,
+            x_train=prepared(inputs, x),
+            y_train=y,
+            x_val=prepared(inputs, x_val),
+            y_val=y_val.astype(np.int64),
+            x_test=prepared(inputs, x_test),
+            y_test=y_test,
+            class_names=names,
+            scale=1.0,
+            fingerprint="",
+            inputs=inputs,
+            raw=chosen(x_val, slice(0, _SHOWN)),
+        )
+    )
+
+
+def _check_columns(x: Mapping[str, Array]) -> None:
+    from rlnas.children.inputs import LAYER_NAMES
+
+    for name, column in x.items():
+        if LAYER_NAMES.fullmatch(name):
+            raise DataError(
+                f"the column {name!r} becomes an input of the model, but a layer may have that "
+                "name, or Keras refuses it; rename the column"
+            )
+        if (column == column[0]).all() or not (column == column).any():  # all missing
+            value = column[0, 0] if column.dtype.kind == "O" else f"{column[0, 0]:g}"
+            raise DataError(f"the column {name} is {value} in every row; leave it out")
+
+
+def _check_backend(kind: str, x: Any) -> None:
+    """Refuse texts where the backend has no layers for them."""
+    from rlnas.children.backend import keras
+
+    texts = kind == "text" or (
+        kind == "tabular" and any(column.dtype.kind == "O" for column in x.values())
+    )
+    if texts and keras.backend.backend() != "tensorflow":
+        raise DataError(
+            f"texts and categories need the TensorFlow backend, got {keras.backend.backend()}: its "
+            "models take no texts; leave out KERAS_BACKEND, or write categories as numbers"
+        )
 
 
 def _examples(raw: Raw) -> tuple[Array, Array | None]:

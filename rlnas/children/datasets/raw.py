@@ -16,6 +16,11 @@ class Raw:
         y_test: Their labels.
         class_names: Names that whole-number labels index; None to name classes by their label.
         scale: Factor that takes raw inputs to 0..1; None to derive it from the values.
+        kind: What the examples are: ``image``; ``text``, object[n]; ``audio``, object[n] of
+            float32[samples]; or ``tabular``, columns by name, float32[n, 1] or object[n, 1].
+        x_val: Examples of the validation part; None to split one off.
+        y_val: Their labels.
+        rate: Samples a second of recordings.
     """
 
     name: str
@@ -25,6 +30,10 @@ class Raw:
     y_test: Any = None
     class_names: tuple[str, ...] | None = None
     scale: float | None = None
+    kind: str = "image"
+    x_val: Any = None
+    y_val: Any = None
+    rate: int | None = None
 
 
 def reason(error: Exception) -> str:

@@ -1,0 +1,103 @@
+"""What stands in front of a child, worked out from the training part: see `children.inputs`."""
+
+from collections import Counter
+from typing import Any
+
+import numpy as np
+
+from rlnas.children.backend import keras
+from rlnas.children.data import Array
+from rlnas.children.inputs import (
+    AudioInputs,
+    Column,
+    Inputs,
+    TableInputs,
+    TextInputs,
+    given_to,
+    prepared,
+)
+
+_MOST_WORDS, _FEWEST = 10_000, 2
+"""Words with a number of their own: so many at most, each found so often at least (chosen). Rarer
+ones share a number, so that a child learns what an unknown word says."""
+
+_LONGEST_TEXT, _COVERED = 200, 98
+"""Words of a text that are looked at: as many as this percentage of the texts have, up to the
+first number (chosen)."""
+
+_MOST_CATEGORIES = 255
+"""Categories of a column with a number of their own, the commonest (chosen)."""
+
+_BINS, _WINDOW, _MOST_FRAMES = 40, 0.032, 128
+"""Of a spectrogram: bands, seconds of a window, and frames, of which a window holds half (chosen:
+windows overlap by half or, where a recording is long, less)."""
+
+
+def fit_inputs(kind: str, x: Any, rate: int | None = None) -> Inputs:
+    """Return what makes prepared examples of raw ones.
+
+    Args:
+        kind: ``text``, ``audio`` or ``tabular``.
+        x: Raw examples of the training part; recordings of one length.
+        rate: Samples a second of recordings.
+    """
+    match kind:
+        case "text":
+            return _for_texts(x)
+        case "audio":
+            return _for_recordings(x, rate or 1)
+        case _:
+            return TableInputs(tuple(_column(name, values) for name, values in x.items()))
+
+
+def one_length(recordings: Array, samples: int) -> Array:
+    """Return recordings as float32[n, samples]: cut off, or with silence behind them."""
+    padded = np.zeros((len(recordings), samples), np.float32)
+    for row, recording in zip(padded, recordings, strict=True):
+        row[: min(samples, len(recording))] = recording[:samples]
+    return padded
+
+
+def usual_length(recordings: Array) -> int:
+    """Return the samples to look at: as many as most recordings have."""
+    return int(np.percentile([len(each) for each in recordings], _COVERED))
+
+
+def _for_texts(x: Array) -> TextInputs:
+    counting = keras.layers.TextVectorization()
+    counting.adapt(given_to(x))
+    numbers = np.asarray(keras.ops.convert_to_numpy(counting(given_to(x))))
+    words = counting.get_vocabulary()
+    counts = np.bincount(numbers.ravel(), minlength=len(words))
+    often = [word for word, found in zip(words[2:], counts[2:], strict=True) if found >= _FEWEST]
+    lengths = np.count_nonzero(numbers, axis=1)
+    length = int(np.clip(np.percentile(lengths, _COVERED), 1, _LONGEST_TEXT))
+    return TextInputs(tuple(often[:_MOST_WORDS]) or tuple(words[2:]), length)
+
+
+def _for_recordings(x: Array, rate: int) -> AudioInputs:
+    samples = x.shape[1]
+    window = 2 ** round(np.log2(max(_WINDOW * rate, 4)))
+    stride = max(window // 2, -(-samples // _MOST_FRAMES))
+    plain = AudioInputs(samples, rate, min(_BINS, window // 4), window, stride)
+    values = prepared(plain, x)
+    return AudioInputs(
+        samples,
+        rate,
+        plain.bins,
+        window,
+        stride,
+        mean=float(values.mean()),
+        variance=float(values.var()) or 1.0,
+    )
+
+
+def _column(name: str, values: Array) -> Column:
+    if values.dtype.kind == "O":
+        found = Counter(values[:, 0].tolist())
+        commonest = sorted(found, key=lambda category: (-found[category], category))
+        return Column(name, tuple(commonest[:_MOST_CATEGORIES]))
+    known = values[np.isfinite(values)].astype(np.float64)
+    if not known.size:
+        return Column(name)
+    return Column(name, mean=float(known.mean()), variance=float(known.var()) or 1.0)

@@ -1,0 +1,253 @@
+"""Tables of text: CSV and TSV files with a header, plain or compressed by gzip."""
+
+import csv
+import gzip
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from rlnas.children.data import Array
+from rlnas.children.datasets.raw import Raw, reason
+from rlnas.config import DataConfig
+from rlnas.errors import DataError, unknown_name
+
+_TEST, _VALIDATION = ("test",), ("dev", "val", "valid", "validation")
+_TRAIN = ("train", "training")
+"""What may stand in the column that says which part a row belongs to."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """A file of rows.
+
+    Attributes:
+        path: The file.
+        header: Names of its columns.
+        cells: Its rows, each as long as the header.
+        lines: The line of each, from 2 on.
+    """
+
+    path: Path
+    header: list[str]
+    cells: list[list[str]]
+    lines: list[int]
+
+    def column(self, name: str) -> list[str]:
+        """Return what stands in a column."""
+        place = self.header.index(name)
+        return [row[place] for row in self.cells]
+
+    def place(self, row: int) -> str:
+        """Return where a row stands."""
+        return f"{self.path}, line {self.lines[row]}"
+
+
+def is_table(path: Path) -> bool:
+    """Tell whether a file is one of rows, by its name."""
+    plain = path.with_suffix("") if path.suffix.lower() == ".gz" else path
+    return plain.suffix.lower() in (".csv", ".tsv")
+
+
+def read_table(path: Path, config: DataConfig, kind: str | None) -> Raw:
+    """Return a file of rows as texts with labels, or as columns of numbers and categories.
+
+    Args:
+        path: The file.
+        config: Says which columns hold what.
+        kind: ``text`` or ``tabular``; None for texts where there is a column for them.
+
+    Raises:
+        DataError: It cannot be read, or a row or a column is not what it has to be.
+    """
+    rows = _read(path)
+    tests = None if config.test_data is None else _read(Path(config.test_data).expanduser())
+    if tests is not None and tests.header != rows.header:
+        raise DataError(
+            f"the columns of {tests.path} are {', '.join(tests.header)}, those of {path.name} "
+            f"{', '.join(rows.header)}; expected the same in this order"
+        )
+    chosen = kind or ("text" if config.text_column in rows.header else "tabular")
+    read = _texts if chosen == "text" else _columns
+    return read(rows, tests, config)
+
+
+def _texts(rows: Rows, tests: Rows | None, config: DataConfig) -> Raw:
+    for each in (rows, *([tests] if tests else [])):
+        for name in (config.text_column, config.label_column):
+            _check_column(each, name)
+        for row, text in enumerate(each.column(config.text_column)):
+            if not text.strip():
+                raise DataError(f"{each.place(row)}: the text is empty; remove the line")
+    parts = _parts(rows, tests, config)
+    labels = {name: _labels(part, config.label_column) for name, part in parts.items()}
+    _check_known(parts, labels)
+    x = {
+        name: np.array(part.column(config.text_column), dtype=object)
+        for name, part in parts.items()
+    }
+    return _raw("text", rows.path, x, labels)
+
+
+def _columns(rows: Rows, tests: Rows | None, config: DataConfig) -> Raw:
+    _check_column(rows, config.label_column)
+    parts = _parts(rows, tests, config)
+    labels = {name: _labels(part, config.label_column) for name, part in parts.items()}
+    _check_known(parts, labels)
+    left_out = {config.label_column, config.split_column}
+    names = [name for name in rows.header if name not in left_out]
+    if not names:
+        raise DataError(f"{rows.path} has no column beside {', '.join(rows.header)}")
+    x: dict[str, dict[str, Array]] = {name: {} for name in parts}
+    for name in names:
+        numbers = _are_numbers(parts["train"].column(name))
+        for part, each in parts.items():
+            x[part][name] = _numbers(each, name) if numbers else _categories(each, name)
+    return _raw("tabular", rows.path, x, labels)
+
+
+def _raw(kind: str, path: Path, x: dict[str, Any], labels: dict[str, Array]) -> Raw:
+    return Raw(
+        str(path),
+        x["train"],
+        labels["train"],
+        x.get("test"),
+        labels.get("test"),
+        kind=kind,
+        x_val=x.get("val"),
+        y_val=labels.get("val"),
+    )
+
+
+def _read(path: Path) -> Rows:
+    plain = path.with_suffix("") if path.suffix.lower() == ".gz" else path
+    tabs = plain.suffix.lower() == ".tsv"
+    opened = gzip.open if path.suffix.lower() == ".gz" else open
+    cells, lines = [], []
+    csv.field_size_limit(2**31 - 1)
+    try:
+        with opened(path, "rt", encoding="utf-8-sig", newline="") as file:
+            # Tabs are in no text, and quotes in many: they stand for themselves.
+            if tabs:
+                reader = csv.reader(file, delimiter="\t", quoting=csv.QUOTE_NONE)
+            else:
+                reader = csv.reader(file)
+            for row in reader:
+                if row:
+                    cells.append(row)
+                    lines.append(reader.line_num)
+    except FileNotFoundError as error:
+        raise DataError(f"{path} does not exist; check the path") from error
+    except (OSError, EOFError, UnicodeDecodeError, csv.Error) as error:
+        raise DataError(
+            f"{path} cannot be read: {reason(error)}; expected a {'TSV' if tabs else 'CSV'} file "
+            "in UTF-8"
+        ) from error
+    if len(cells) < 2:
+        raise DataError(f"{path} holds {len(cells)} lines; expected a header and rows behind it")
+    header = [name.strip() for name in cells[0]]
+    twice = next((name for name in header if header.count(name) > 1), None)
+    if twice is not None:
+        raise DataError(f"{path}: the header has the column {twice!r} twice; rename one")
+    for row, line in zip(cells[1:], lines[1:], strict=True):
+        if len(row) != len(header):
+            raise DataError(
+                f"{path}, line {line}: expected {len(header)} cells as in the header, got "
+                f"{len(row)}"
+            )
+    return Rows(path, header, cells[1:], lines[1:])
+
+
+def _check_column(rows: Rows, name: str) -> None:
+    if name not in rows.header:
+        flags = "--text-column, --label-column, --split-column"
+        raise DataError(
+            f"{rows.path}: {unknown_name('column', name, rows.header)}; choose columns by {flags}"
+        )
+
+
+def _parts(rows: Rows, tests: Rows | None, config: DataConfig) -> dict[str, Rows]:
+    """Return the rows of each part that is given: train, and maybe val and test."""
+    if config.split_column not in rows.header:
+        return {"train": rows, **({"test": tests} if tests else {})}
+    if tests is not None:
+        raise DataError(
+            f"{rows.path} has the column {config.split_column!r}, and test data is given too "
+            "(--test-data); leave out one of them"
+        )
+    names = {"train": _TRAIN, "val": _VALIDATION, "test": _TEST}
+    known = {word: name for name, words in names.items() for word in words}
+    places: dict[str, list[int]] = {}
+    for row, word in enumerate(rows.column(config.split_column)):
+        part = known.get(word.strip().lower())
+        if part is None:
+            raise DataError(
+                f"{rows.place(row)}: {config.split_column} is {word!r}; expected train, dev or test"
+            )
+        places.setdefault(part, []).append(row)
+    if "train" not in places:
+        raise DataError(f"{rows.path}: no row has {config.split_column} train")
+    return {name: _some(rows, places[name]) for name in names if name in places}
+
+
+def _some(rows: Rows, places: Sequence[int]) -> Rows:
+    cells, lines = [rows.cells[k] for k in places], [rows.lines[k] for k in places]
+    return Rows(rows.path, rows.header, cells, lines)
+
+
+def _labels(rows: Rows, name: str) -> Array:
+    labels = [label.strip() for label in rows.column(name)]
+    for row, label in enumerate(labels):
+        if not label:
+            raise DataError(f"{rows.place(row)}: {name} is empty; give the row a label")
+    if all(label.isdecimal() for label in labels):
+        return np.array([int(label) for label in labels])
+    return np.array(labels)
+
+
+def _check_known(parts: dict[str, Rows], labels: dict[str, Array]) -> None:
+    known = set(map(str, labels["train"].tolist()))
+    for part, given in labels.items():
+        for row, label in enumerate(map(str, given.tolist())):
+            if label not in known:
+                raise DataError(
+                    f"{parts[part].place(row)}: the label {label!r} does not occur in the training "
+                    "part; add examples of it there, or remove the line"
+                )
+
+
+def _are_numbers(cells: Sequence[str]) -> bool:
+    """Tell whether these are numbers, some of which may be missing."""
+    found = False
+    for cell in cells:
+        if cell.strip():
+            try:
+                float(cell)
+            except ValueError:
+                return False
+            found = True
+    return found
+
+
+def _numbers(rows: Rows, name: str) -> Array:
+    numbers = np.full((len(rows.cells), 1), np.nan, dtype=np.float32)
+    for row, cell in enumerate(rows.column(name)):
+        if cell.strip():
+            try:
+                value = float(cell)
+            except ValueError:
+                raise DataError(
+                    f"{rows.place(row)}: {name} is {cell!r}; expected a number, as in the training "
+                    "part"
+                ) from None
+            numbers[row] = value
+            if math.isinf(numbers[row, 0]):
+                raise DataError(f"{rows.place(row)}: {name} is {cell}; expected a finite number")
+    return numbers
+
+
+def _categories(rows: Rows, name: str) -> Array:
+    return np.array([[cell.strip()] for cell in rows.column(name)], dtype=object)

@@ -1,0 +1,468 @@
+"""Texts, recordings and tables: from the file to the exported model."""
+
+import csv
+import gzip
+import json
+import runpy
+import subprocess
+import sys
+import textwrap
+import wave
+
+import numpy as np
+import pytest
+
+import rlnas
+from rlnas.children.backend import keras
+from rlnas.children.datasets import load_data
+from rlnas.children.decoder import decode
+from rlnas.children.inputs import AudioInputs, Column, TableInputs, TextInputs, given_to, prepared
+from rlnas.config import DataConfig, RecipeConfig
+from rlnas.controllers import uniform
+from rlnas.cost import network_cost
+from rlnas.errors import ConfigError, DataError, SpaceError
+from rlnas.evaluation.training import TrainingEvaluator
+from rlnas.search.source import model_source
+from rlnas.spaces import AudioSpace, TabularSpace, TextSpace
+from rlnas.testing import check_space
+
+SPACES = {
+    "text": TextSpace((12, 60), 3),
+    "audio": AudioSpace((20, 16, 1), 4),
+    "tabular": TabularSpace((9,), 2),
+}
+GOOD = ("a fine film", "what a good story", "good fun", "a great cast")
+BAD = ("a poor film", "what a bore", "bad acting", "no story at all")
+
+
+def drawn(space, count):
+    rng = np.random.default_rng(0)
+    return [space.architecture(uniform(space, rng)) for _ in range(count)]
+
+
+# --- spaces ---
+
+
+@pytest.mark.parametrize("kind", SPACES)
+def test_space_keeps_the_contract(kind):
+    check_space(SPACES[kind], np.random.default_rng(1), walks=40)
+
+
+@pytest.mark.parametrize("kind", SPACES)
+def test_parameters_are_those_of_the_built_child(kind):
+    space = SPACES[kind]
+    used = set()
+    for network in [space.reference(), *drawn(space, 40)]:
+        cost = network_cost(network.layers, network.input_shape, network.classes)
+        assert decode(network, scale=None).count_params() == cost.params
+        used |= {layer.kind for layer in network.layers}
+    assert used == set(space.types)
+
+
+def test_sequences_end_pooled_and_begin_as_they_must():
+    for network in drawn(SPACES["text"], 60):
+        kinds = [layer.kind for layer in network.layers]
+        assert kinds.index("embed") == 0
+        assert kinds.count("embed") == 1
+        pooled = "globalpool" in kinds or "globalmaxpool" in kinds
+        assert pooled or len(network.layers) == SPACES["text"].max_layers
+        assert max(kinds.count("lstm") + kinds.count("gru"), kinds.count("attention")) <= 2
+
+
+@pytest.mark.parametrize(
+    ("make", "shape"),
+    [(TextSpace, (12,)), (AudioSpace, (20, 16, 2)), (TabularSpace, (3, 3)), (TextSpace, 5)],
+)
+def test_examples_of_another_shape_are_refused(make, shape):
+    with pytest.raises(SpaceError, match="needs the shape"):
+        make(shape, 2)
+
+
+def test_a_residual_block_needs_something_to_add_to():
+    for network in drawn(SPACES["tabular"], 40):
+        assert network.layers[0].kind == "dense"
+
+
+# --- what stands in front of a child ---
+
+
+def test_texts_become_numbers_of_words():
+    inputs = TextInputs(("good", "film"), 4)
+    found = prepared(inputs, np.array(["Good, GOOD film!", "a film"], dtype=object))
+    assert found.tolist() == [[2, 2, 3, 0], [1, 3, 0, 0]]
+    assert inputs.shape == (4, 4)
+
+
+def test_columns_become_features_and_what_is_missing_or_unknown_is_told():
+    inputs = TableInputs((Column("age", mean=10, variance=4), Column("job", ("cook", "smith"))))
+    raw = {
+        "age": np.array([[12], [np.nan]], np.float32),
+        "job": np.array([["smith"], ["baker"]], dtype=object),
+    }
+    assert prepared(inputs, raw).tolist() == [[1, 0, 0, 1], [0, 1, 0, 0]]
+    assert inputs.shape == (4,)
+
+
+def test_recordings_become_spectrograms_of_the_stated_shape():
+    inputs = AudioInputs(samples=1000, rate=2000, bins=12, window=64, stride=32)
+    tones = np.sin(2 * np.pi * np.outer([100, 800], np.arange(1000) / 2000)).astype(np.float32)
+    found = prepared(inputs, tones)
+    assert found.shape == (2, *inputs.shape)
+    low, high = found[..., 0].mean(axis=1).argmax(axis=1)
+    assert low < 4 < 8 < high
+
+
+# --- files ---
+
+
+def write_rows(path, header, rows):
+    delimiter = "\t" if ".tsv" in path.name else ","
+    opened = gzip.open if path.suffix == ".gz" else open
+    with opened(path, "wt", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file, delimiter=delimiter)
+        writer.writerow(header)
+        writer.writerows(rows)
+    return path
+
+
+def texts_file(folder, name="texts.tsv.gz", split=True):
+    rng = np.random.default_rng(0)
+    rows = []
+    for number in range(120):
+        words = (GOOD, BAD)[number % 2]
+        text = " ".join(rng.choice(words, 2))
+        part = ("train", "train", "dev", "test")[number // 30]
+        rows.append([part, "pn"[number % 2], text] if split else ["pn"[number % 2], text])
+    header = ["split", "label", "text"] if split else ["label", "text"]
+    return write_rows(folder / name, header, rows)
+
+
+def table_file(folder, name="people.csv", rows=160):
+    rng = np.random.default_rng(0)
+    age, job = rng.integers(20, 60, rows), rng.integers(0, 3, rows)
+    rich = np.where(age + 10 * job > 50, ">50K", "<=50K")
+    jobs = np.array(["cook", "smith", "boss"])[job]
+    people = zip(age, jobs, rich, strict=True)
+    cells = [[a, "" if k == 3 else j, k % 7, r] for k, (a, j, r) in enumerate(people)]
+    return write_rows(folder / name, ["age", "job", "day of week", "income"], cells)
+
+
+def tone(path, frequency, rate=2000, seconds=0.4, width=2, channels=1):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    times = np.arange(int(rate * seconds)) / rate
+    samples = 0.5 * np.sin(2 * np.pi * frequency * times)
+    with wave.open(str(path), "wb") as file:
+        file.setparams((channels, width, rate, 0, "NONE", ""))
+        if width == 1:
+            content = (128 + 127 * samples).astype(np.uint8)
+        else:
+            content = (samples * (2 ** (8 * width - 1) - 1)).astype(f"<i{width}")
+        file.writeframes(np.repeat(content, channels).tobytes())
+
+
+def tones_folder(folder):
+    rng = np.random.default_rng(0)
+    for name, frequency in (("high", 800), ("low", 100)):
+        for number in range(30):
+            tone(folder / name / f"{number:02}.wav", frequency * rng.uniform(0.8, 1.2))
+    return folder
+
+
+FILES = {"text": texts_file, "tabular": table_file, "audio": lambda f: tones_folder(f / "tones")}
+COLUMNS = {"tabular": {"label_column": "income"}}
+
+
+def loaded(kind, folder):
+    path = FILES[kind](folder)
+    return load_data(path, DataConfig(**COLUMNS.get(kind, {})), 0)
+
+
+def test_texts_come_in_the_parts_of_the_file(tmp_path):
+    data = loaded("text", tmp_path)
+    assert [len(part) for part in (data.y_train, data.y_val, data.y_test)] == [60, 30, 30]
+    assert data.class_names == ("n", "p")
+    assert data.kind == "text"
+    assert data.input_shape == (data.inputs.length, len(data.inputs.vocabulary) + 2)
+    assert "film" in data.inputs.vocabulary
+
+
+def test_texts_without_a_split_are_split(tmp_path):
+    data = load_data(texts_file(tmp_path, "t.csv", split=False), DataConfig(test=0.25), 0)
+    assert len(data.y_test) == 30
+    assert np.bincount(data.y_test).tolist() == [15, 15]
+
+
+def test_table_has_a_feature_for_each_category_and_number(tmp_path):
+    data = loaded("tabular", tmp_path)
+    widths = [column.width for column in data.inputs.columns]
+    assert widths == [1, 5, 1]  # the empty category and the unknown one too
+    assert data.input_shape == (7,)
+    assert abs(float(data.x_train[:, 0].mean())) < 1e-5
+
+
+def test_test_part_may_be_a_file_of_its_own(tmp_path):
+    path, tests = table_file(tmp_path), table_file(tmp_path, "tests.csv", rows=40)
+    config = DataConfig(label_column="income", test_data=str(tests))
+    assert len(load_data(path, config, 0).y_test) == 40
+
+
+@pytest.mark.parametrize(("width", "channels"), [(1, 1), (2, 2), (4, 1)])
+def test_recordings_of_any_width_are_read_alike(width, channels, tmp_path):
+    for number in range(8):
+        tone(tmp_path / "ab"[number % 2] / f"{number}.wav", 100, width=width, channels=channels)
+    data = load_data(tmp_path, DataConfig(test=0.5, validation=0.5), 0)
+    assert data.raw.shape[1] == 800
+    assert np.abs(data.raw).max() == pytest.approx(0.5, abs=0.01)
+
+
+def test_arrays_of_texts_and_of_numbers_are_texts_and_tables():
+    y = np.arange(40) % 2
+    texts = [(GOOD, BAD)[label][k % 4] for k, label in enumerate(y)]
+    assert load_data((texts, y), DataConfig(), 0).kind == "text"
+    x = np.random.default_rng(0).normal(size=(40, 3))
+    data = load_data((x, y, x, y), DataConfig(), 0)
+    assert (data.kind, data.input_shape, len(data.y_test)) == ("tabular", (3,), 40)
+
+
+def test_folder_of_texts_is_read(tmp_path):
+    for number in range(24):
+        folder = tmp_path / ("good", "bad")[number % 2]
+        folder.mkdir(exist_ok=True)
+        (folder / f"{number}.txt").write_text((GOOD, BAD)[number % 2][number % 4])
+    data = load_data(tmp_path, DataConfig(), 0)
+    assert (data.kind, data.class_names) == ("text", ("bad", "good"))
+
+
+def broken(tmp_path, change):
+    """Write a file or folder that is wrong in one way; return it and what the config says."""
+    config = {}
+    path = tmp_path / "x.csv"
+    table = [[k, "ab"[k % 2], "yn"[k % 2]] for k in range(40)]
+    header = ["size", "kind", "label"]
+    match change:
+        case "no label":
+            header[2] = "class"
+        case "no text":
+            config, path = {"text_column": "words"}, tmp_path / "x.tsv"
+        case "infinite":
+            table[7][0] = "inf"
+        case "no number in the test part":
+            tests = write_rows(tmp_path / "test.csv", header, [["small", "a", "y"]] * 3)
+            config = {"test_data": str(tests)}
+        case "constant":
+            table = [[5, *row[1:]] for row in table]
+        case "empty label":
+            table[4][2] = " "
+        case "short row":
+            table[9] = table[9][:2]
+        case "twice":
+            header[1] = "size"
+        case "new label in the test part":
+            tests = write_rows(tmp_path / "test.csv", header, [*table[:5], [1, "a", "maybe"]])
+            config = {"test_data": str(tests)}
+        case "odd split":
+            header[1], table[2][1] = "split", "later"
+        case "only a header":
+            table = []
+    return write_rows(path, header, table), config
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        ("no label", r"x\.csv: unknown column 'label'.*--label-column"),
+        ("infinite", r"x\.csv, line 9: size is inf; expected a finite number"),
+        ("no number in the test part", r"test\.csv, line 2: size is 'small'; expected a number"),
+        ("constant", r"x\.csv: the column size is 5 in every row; leave it out"),
+        ("empty label", r"x\.csv, line 6: label is empty"),
+        ("short row", r"x\.csv, line 11: expected 3 cells as in the header, got 2"),
+        ("twice", r"the header has the column 'size' twice"),
+        ("new label in the test part", r"test\.csv, line 7: the label 'maybe' does not occur"),
+        ("odd split", r"x\.csv, line 2: split is 'b'; expected train, dev or test|line"),
+        ("only a header", r"x\.csv holds 1 lines; expected a header and rows"),
+    ],
+)
+def test_wrong_table_is_refused_with_its_line(change, sentence, tmp_path):
+    path, config = broken(tmp_path, change)
+    with pytest.raises(DataError, match=sentence):
+        load_data(path, DataConfig(**config), 0)
+
+
+def test_empty_text_and_bad_bytes_are_refused_with_their_line(tmp_path):
+    path = write_rows(tmp_path / "x.csv", ["text", "label"], [["a", 0], ["  ", 1]])
+    with pytest.raises(DataError, match=r"x\.csv, line 3: the text is empty"):
+        load_data(path, DataConfig(), 0)
+    path.write_bytes(b"text,label\n\xff\xfe,1\n")
+    with pytest.raises(DataError, match=r"x\.csv cannot be read: .* in UTF-8"):
+        load_data(path, DataConfig(), 0)
+    with pytest.raises(DataError, match="does not exist"):
+        load_data(tmp_path / "y.csv", DataConfig(), 0)
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        (lambda p: tone(p, 100, rate=4000), r"must have one sample rate: .*2000 and .*5\.wav 4000"),
+        (lambda p: p.write_bytes(b""), r"cannot read the recording .*5\.wav"),
+        (lambda p: p.write_bytes(b"RIFFxxxx"), r"cannot read the recording .*5\.wav"),
+        (lambda p: tone(p, 100, seconds=0), r"the recording .*5\.wav is empty"),
+    ],
+    ids=["rate", "nothing", "damaged", "silent"],
+)
+def test_bad_recording_is_named(change, sentence, tmp_path):
+    for number in range(8):
+        tone(tmp_path / "ab"[number % 2] / f"{number}.wav", 100)
+    change(tmp_path / "b" / "5.wav")
+    with pytest.raises(DataError, match=sentence):
+        load_data(tmp_path, DataConfig(), 0)
+
+
+def test_examples_of_another_kind_than_asked_for_are_refused(tmp_path):
+    with pytest.raises(DataError, match="are examples of the kind image, not text"):
+        load_data(None, DataConfig(), 0, "text")
+
+
+def test_changes_of_images_are_refused_for_other_data():
+    texts = ([*GOOD, *BAD] * 8, [0, 0, 0, 0, 1, 1, 1, 1] * 8)
+    with pytest.raises(ConfigError, match="flip changes images, got data of the kind text"):
+        rlnas.Search(texts, config={"recipe": {"augment": "flip"}})
+    with pytest.raises(ConfigError, match="augment changes images, got data of the kind text"):
+        rlnas.Search(texts, config={"space": {"search_recipe": "l2,augment"}})
+    found = rlnas.Search(texts, config={"space": {"search_recipe": "all"}})
+    assert "augment" not in found._setup.space.parts
+
+
+# --- children ---
+
+
+@pytest.mark.parametrize("kind", FILES)
+def test_children_of_each_kind_learn(kind, tmp_path):
+    data = loaded(kind, tmp_path)
+    space = rlnas.Search(data, config={"data": COLUMNS.get(kind, {})})._setup.space
+    evaluator = TrainingEvaluator(data)
+    recipe = RecipeConfig(epochs=12, batch_size=8, learning_rate=0.01)
+    found = evaluator.evaluate(space.reference(), recipe, 1)
+    assert max(found.val_accuracy) > 0.85
+
+
+def dropped(network):
+    """Tell whether a network drops something at random."""
+    return any(getattr(layer, "rate", 0) for layer in network.layers)
+
+
+@pytest.mark.parametrize("kind", FILES)
+def test_graph_trains_as_fit_does(kind, tmp_path):
+    from rlnas.children.training import FitTrainer, make_trainer
+
+    data = loaded(kind, tmp_path)
+    # Of a word that stands twice Keras's Adam squares each gradient, and ours their sum.
+    optimizer = "sgd" if kind == "text" else "adam"
+    recipe = RecipeConfig(epochs=1, batch_size=200, schedule="fixed", optimizer=optimizer)
+    space = rlnas.Search(data, config={"data": COLUMNS.get(kind, {})})._setup.space
+    networks = [each for each in drawn(space, 12) if not dropped(each)][:4]
+    for network in networks:
+        losses = []
+        for trainer in (FitTrainer(data), make_trainer(data)):
+            keras.utils.set_random_seed(3)
+            model = decode(network, scale=None)
+            history = trainer.train(model, recipe, 0)
+            losses.append((history.loss[0], history.val_loss[0]))
+        assert losses[0] == pytest.approx(losses[1], rel=1e-4)
+
+
+# --- whole searches ---
+
+
+@pytest.fixture(scope="module", params=sorted(FILES))
+def searched(request, tmp_path_factory):
+    kind, folder = request.param, tmp_path_factory.mktemp(request.param)
+    path = FILES[kind](folder)
+    config = {
+        "data": {"dataset": str(path), **COLUMNS.get(kind, {})},
+        "recipe": {"epochs": 1},
+        "engine": {"executor": "inline"},
+    }
+    options = {"trials": 2, "top_k": 1, "final_epochs": 1, "name": "run"}
+    return kind, path, rlnas.Search(root=folder / "runs", config=config, **options).run()
+
+
+def test_exported_models_take_raw_examples_without_rlnas(searched, tmp_path):
+    kind, path, found = searched
+    data = load_data(path, DataConfig(**COLUMNS.get(kind, {})), 0)
+    raw = data.raw
+    columns = raw if isinstance(raw, dict) else {"x": raw}
+    plain = {name: x.astype("U") if x.dtype == object else x for name, x in columns.items()}
+    np.savez(tmp_path / "raw.npz", **plain)
+    (tmp_path / "keras_alone.py").write_text(
+        textwrap.dedent(
+            """
+            import sys
+            import numpy as np
+
+            class Refuse:
+                def find_spec(self, name, path=None, target=None):
+                    if name.partition(".")[0] in ("rlnas", "envs"):
+                        raise ImportError(name)
+
+            sys.meta_path.insert(0, Refuse())
+            import keras, tensorflow as tf
+            best, raw, out = sys.argv[1:]
+            held = dict(np.load(raw))
+            x = {
+                k: tf.constant(v.tolist()) if v.dtype.kind == "U" else tf.constant(v)
+                for k, v in held.items()
+            }
+            x = x["x"] if set(x) == {"x"} else x
+            stored = keras.models.load_model(best + "/model.keras")
+            rebuilt = keras.models.model_from_json(open(best + "/architecture.json").read())
+            rebuilt.set_weights(stored.get_weights())
+            answers = [np.asarray(model(x, training=False)) for model in (stored, rebuilt)]
+            np.savez(out, *answers)
+            """
+        )
+    )
+    best = found.folder / "best"
+    words = [str(best), str(tmp_path / "raw.npz"), str(tmp_path / "out.npz")]
+    subprocess.run([sys.executable, str(tmp_path / "keras_alone.py"), *words], check=True)
+    answers = np.load(tmp_path / "out.npz")
+    expected = np.asarray(found.model(given_to(raw), training=False))
+    for name in answers.files:
+        assert np.abs(answers[name] - expected).max() < 1e-6
+
+
+def test_script_trains_on_the_same_data(searched, monkeypatch, capsys):
+    kind, path, found = searched
+    script = found.folder / "best" / "model.py"
+    monkeypatch.setattr(sys, "argv", ["model.py", str(path), "--epochs", "1"])
+    monkeypatch.chdir(found.folder)
+    runpy.run_path(str(script), run_name="__main__")
+    assert "test accuracy" in capsys.readouterr().out
+    report = json.loads((found.folder / "best" / "report.json").read_text())
+    assert report["input"]["kind"] == kind
+
+
+def test_show_and_report_of_the_run_name_its_layers(searched):
+    _, _, found = searched
+    assert found.best.layers
+    assert (found.folder / "best" / "diagram.svg").read_text().startswith("<svg")
+
+
+def test_script_of_arrays_reads_a_file_of_arrays(tmp_path):
+    space = TabularSpace((2,), 2)
+    inputs = TableInputs((Column("x0"), Column("x1")))
+    source = model_source(
+        space.reference(),
+        RecipeConfig(epochs=1),
+        "arrays",
+        scale=1.0,
+        inputs=inputs,
+        batch_norm_momentum=0.9,
+        class_names=("0", "1"),
+        seed=0,
+    )
+    (tmp_path / "model.py").write_text(source)
+    rng = np.random.default_rng(0)
+    np.savez(tmp_path / "d.npz", x_train=rng.normal(size=(50, 2)), y_train=np.arange(50) % 2)
+    made = runpy.run_path(str(tmp_path / "model.py"))
+    x, y, x_test, y_test = made["load_data"](tmp_path / "d.npz")
+    assert (sorted(x), len(y), len(x_test["x0"]), len(y_test)) == (["x0", "x1"], 40, 10, 10)
