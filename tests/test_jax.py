@@ -30,6 +30,7 @@ def test_trainer_computes_what_fit_computes():
     assert "skipped" not in told
 
 
+@pytest.mark.slow
 def test_search_runs_in_worker_processes(tmp_path):
     words = ["--trials", 2, "--epochs", 1, "--max-layers", 3, "--train-samples", 100]
     words += ["--top-k", 1, "--final-epochs", 1, "--workers", 1]
