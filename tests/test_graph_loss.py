@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from rlnas.children.backend import keras
-from rlnas.children.graph_loss import cross_entropy
+from rlnas.children.graph_loss import graph_loss
 
 tf = pytest.importorskip("tensorflow", reason="the graph is TensorFlow's")
 if keras.backend.backend() != "tensorflow":
@@ -32,7 +32,7 @@ def test_loss_and_gradient_are_those_of_keras(head):
     def ours():
         with tf.GradientTape() as tape:
             tape.watch(weights)
-            nats, logits, gradient = cross_entropy(Y, head(X @ weights))
+            nats, logits, gradient = graph_loss(Y, head(X @ weights))
         return nats, tape.gradient(logits, weights, gradient)
 
     @tf.function
@@ -49,7 +49,7 @@ def test_loss_and_gradient_are_those_of_keras(head):
 def test_certain_and_wrong_child_has_a_finite_loss():
     @tf.function
     def ours():
-        return cross_entropy(tf.constant([1]), softmax(tf.constant([[1000.0, 0.0]])))
+        return graph_loss(tf.constant([1]), softmax(tf.constant([[1000.0, 0.0]])))
 
     nats, _, gradient = ours()
     np.testing.assert_allclose(nats, [1000.0])

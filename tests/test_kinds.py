@@ -147,6 +147,15 @@ def table_file(folder, name="people.csv", rows=160):
     return write_rows(folder / name, ["age", "job", "day of week", "income"], cells)
 
 
+def numbers_file(folder, name="houses.csv", rows=160):
+    rng = np.random.default_rng(0)
+    size, place = rng.uniform(20, 200, rows), rng.integers(0, 3, rows)
+    price = 1000 + 7 * size + 200 * place + rng.normal(0, 20, rows)
+    places = np.array(["north", "south", "east"])[place]
+    cells = [[f"{s:.1f}", p, f"{e:.2f}"] for s, p, e in zip(size, places, price, strict=True)]
+    return write_rows(folder / name, ["size", "place", "price"], cells)
+
+
 def tone(path, frequency, rate=2000, seconds=0.4, width=2, channels=1):
     path.parent.mkdir(parents=True, exist_ok=True)
     times = np.arange(int(rate * seconds)) / rate
@@ -168,8 +177,13 @@ def tones_folder(folder):
     return folder
 
 
-FILES = {"text": texts_file, "tabular": table_file, "audio": lambda f: tones_folder(f / "tones")}
-COLUMNS = {"tabular": {"label_column": "income"}}
+FILES = {
+    "text": texts_file,
+    "tabular": table_file,
+    "numbers": numbers_file,
+    "audio": lambda f: tones_folder(f / "tones"),
+}
+COLUMNS = {"tabular": {"label_column": "income"}, "numbers": {"label_column": "price"}}
 
 
 def loaded(kind, folder):
@@ -436,9 +450,9 @@ def test_script_trains_on_the_same_data(searched, monkeypatch, capsys):
     monkeypatch.setattr(sys, "argv", ["model.py", str(path), "--epochs", "1"])
     monkeypatch.chdir(found.folder)
     runpy.run_path(str(script), run_name="__main__")
-    assert "test accuracy" in capsys.readouterr().out
+    assert f"test {'R2' if kind == 'numbers' else 'accuracy'}" in capsys.readouterr().out
     report = json.loads((found.folder / "best" / "report.json").read_text())
-    assert report["input"]["kind"] == kind
+    assert report["input"]["kind"] == {"numbers": "tabular"}.get(kind, kind)
 
 
 def test_show_and_report_of_the_run_name_its_layers(searched):

@@ -39,7 +39,7 @@ def test_failed_trial_says_why():
 def test_contenders_are_lines():
     told = lines_of(("contender", LONG_ONE, 1, 3), ("contender", BAD_ONE, 1, 1))
     assert told == [
-        "retrained 1 of 3: trial-3 reaches validation accuracy 0.9500",
+        "retrained 1 of 3: trial-3 reaches 0.9500 in validation",
         "trained briefly: reference failed: the loss became nan",
     ]
 

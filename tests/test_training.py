@@ -18,7 +18,7 @@ from rlnas.children.decoder import decode
 from rlnas.children.machine import available_cores
 from rlnas.children.recipes import batch_norm_momentum
 from rlnas.children.runtime import prepare
-from rlnas.children.training import accuracy, make_trainer
+from rlnas.children.training import make_trainer, score
 from rlnas.children.weights import save_weights
 from rlnas.config import DataConfig, RecipeConfig
 from rlnas.cost import Conv, Dense, Dropout, Flatten, network_cost
@@ -89,7 +89,7 @@ def test_metrics_hold_a_figure_per_epoch_and_what_it_took(trained):
     outcome, _, model = trained
     assert len(outcome.val_accuracy) == len(outcome.val_loss) == len(outcome.loss) == 2
     assert outcome.loss[1] < outcome.loss[0]
-    assert outcome.val_accuracy[-1] == pytest.approx(accuracy(model, FEW.x_val, FEW.y_val))
+    assert outcome.val_accuracy[-1] == pytest.approx(score(model, FEW.x_val, FEW.y_val))
     assert (outcome.params, outcome.flops) == (network_cost(SMALL.layers, (8, 8, 1), 10).params, 7)
     assert outcome.seconds > 0
     assert outcome.peak_memory > 10  # MB; TensorFlow alone takes more

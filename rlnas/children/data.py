@@ -21,6 +21,19 @@ _MOST_EXAMPLES, _MOST_VALUES = 256, 2**21
 
 
 @dataclass(frozen=True, slots=True)
+class Target:
+    """A number that is to be predicted; children are trained on it normalised.
+
+    Attributes:
+        mean: Its mean over the training part.
+        scale: Its standard deviation there.
+    """
+
+    mean: float
+    scale: float
+
+
+@dataclass(frozen=True, slots=True)
 class Data:
     """A data set in its parts; images are raw, as the exported models take them.
 
@@ -28,7 +41,8 @@ class Data:
         name: Name of the data set, or the path it came from.
         x_train: Examples to train on, without those of the validation part: images,
             ``(n, height, width, channels)``, uint8 or float32; or what `inputs` has prepared.
-        y_train: Their classes, int64[n], 0..classes-1.
+        y_train: Their classes, int64[n], 0..classes-1; or float32[n], what is to be predicted,
+            normalised as `target` says.
         x_val: Examples to validate on.
         y_val: Their classes.
         x_test: Examples for the one test at the very end.
@@ -39,6 +53,7 @@ class Data:
             name does.
         inputs: Makes prepared examples of raw ones, in the exported model too; None for images.
         raw: Of such data, some raw examples of the validation part, the first of it.
+        target: What is predicted where that is a number; None for classes.
     """
 
     name: str
@@ -53,6 +68,7 @@ class Data:
     fingerprint: str
     inputs: "Inputs | None" = None
     raw: Any = None
+    target: Target | None = None
 
     @property
     def kind(self) -> str:
@@ -73,8 +89,13 @@ class Data:
 
     @property
     def classes(self) -> int:
-        """Number of classes."""
-        return len(self.class_names)
+        """Number of classes; 1 where a number is predicted."""
+        return 1 if self.target else len(self.class_names)
+
+    @property
+    def spread(self) -> float | None:
+        """Variance of what is to be predicted in the validation part; None for classes."""
+        return spread_of(self.y_val) if self.target else None
 
     def sampled(self, n: int | None, seed: int) -> "Data":
         """Return the data with at most n training examples, a stratified part.
@@ -91,10 +112,13 @@ class Data:
         """
         if n is None or n >= max(len(self.y_train), len(self.y_val)):
             return self
-        if n < self.classes:
+        if n < max(self.classes, 2):
             raise DataError(
                 f"a part of {n} examples cannot hold all {self.classes} classes; ask for at "
                 f"least {self.classes} (--train-samples, --final-samples)"
+                if self.target is None
+                else f"a part of {n} examples has no variance; ask for at least 2 "
+                "(--train-samples, --final-samples)"
             )
         train, val = _part(self.y_train, n, seed), _part(self.y_val, n, seed)
         return sealed(
@@ -113,6 +137,8 @@ def sealed(data: Data) -> Data:
     digest = hashlib.sha256(repr((data.class_names, data.scale)).encode())
     if data.inputs is not None:
         digest.update(repr(data.inputs).encode())
+    if data.target is not None:
+        digest.update(repr(data.target).encode())
     for array in (
         data.x_train,
         data.y_train,
@@ -133,11 +159,25 @@ def _part(y: Labels, n: int, seed: int) -> Labels:
     everything = np.arange(len(y))
     if n >= len(y):
         return everything
-    part: Labels = resample(everything, replace=False, n_samples=n, stratify=y, random_state=seed)
+    groups = y if y.dtype.kind in "iu" else None
+    part: Labels = resample(
+        everything, replace=False, n_samples=n, stratify=groups, random_state=seed
+    )
+    if groups is None:
+        return part
     for rare in np.setdiff1d(y, y[part]):  # its share of n was less than one example
         commonest = np.bincount(y[part]).argmax()
         part[np.flatnonzero(y[part] == commonest)[-1]] = np.flatnonzero(y == rare)[0]
     return part
+
+
+def spread_of(y: Array) -> float:
+    """Return the variance of numbers that are to be predicted; never 0.
+
+    Args:
+        y: float32[n].
+    """
+    return max(float(np.var(np.asarray(y, dtype=np.float64))), 1e-12)
 
 
 def examples_at_once(x: Array) -> int:

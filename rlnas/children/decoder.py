@@ -3,6 +3,7 @@
 from typing import NamedTuple
 
 from rlnas.children.backend import keras
+from rlnas.children.data import Target
 from rlnas.children.inputs import Inputs
 from rlnas.cost import (
     GRU,
@@ -18,6 +19,7 @@ from rlnas.cost import (
     Frames,
     GlobalMaxPool,
     GlobalPool,
+    Join,
     Layer,
     MaxPool,
     MaxPool1D,
@@ -38,6 +40,7 @@ def decode(
     dropout: float = 0.0,
     penalties: tuple[float, float] = (0.0, 0.0),
     inputs: Inputs | None = None,
+    target: Target | None = None,
 ) -> keras.Model:
     """Return the functional Keras model of an architecture.
 
@@ -53,15 +56,23 @@ def decode(
         penalties: Weights of the L1 and the L2 penalty on all kernels.
         inputs: Stands in front of the child; None for one of images, or one that takes prepared
             examples.
+        target: Takes what a child that predicts a number puts out back to its own scale; None to
+            leave it normalised.
 
     Returns:
         A model from raw inputs, shape ``(batch, *input_shape)`` for images, or from prepared
-        ones, to class probabilities, shape ``(batch, classes)``.
+        ones, to class probabilities, shape ``(batch, classes)``, or to a number, ``(batch, 1)``.
     """
     given, x = _first(architecture, scale) if inputs is None else inputs.layers()
     options = _Options(batch_norm_momentum, penalties, int(architecture.input_shape[-1]))
+    outputs: list[keras.KerasTensor] = []
     for number, layer in enumerate(architecture.layers, 1):
-        x = _behind(layer, f"{layer.kind}_{number}", x, options)
+        name = f"{layer.kind}_{number}"
+        if isinstance(layer, Join):
+            x = _joined([outputs[place - 1] for place in layer.of], name)
+        else:
+            x = _behind(layer, name, x, options)
+        outputs.append(x)
     if len(x.shape) == 4:
         x = keras.layers.GlobalAveragePooling2D(_AXES, name="head_pool")(x)
     elif len(x.shape) == 3:
@@ -69,11 +80,14 @@ def decode(
     if dropout:
         x = keras.layers.Dropout(float(dropout), name="head_dropout")(x)
     # Probabilities need all their bits, also where the layers before compute with fewer.
+    classes = int(architecture.classes)
     head = keras.layers.Dense(
-        int(architecture.classes), activation="softmax", name="head", dtype="float32"
+        classes, activation="softmax" if classes > 1 else None, name="head", dtype="float32"
     )
-    outputs = _penalised(head, penalties)(x)
-    return keras.Model(given, outputs, name="child")
+    x = _penalised(head, penalties)(x)
+    if target is not None:
+        x = keras.layers.Rescaling(target.scale, target.mean, name="target", dtype="float32")(x)
+    return keras.Model(given, x, name="child")
 
 
 class _Options(NamedTuple):
@@ -108,6 +122,23 @@ def _behind(layer: Layer, name: str, x: keras.KerasTensor, options: _Options) ->
     if isinstance(layer, ResidualDense):
         x = keras.layers.Add(name=f"{name}_sum")([before, x])
     return x
+
+
+def _joined(images: list[keras.KerasTensor], name: str) -> keras.KerasTensor:
+    """Return images side by side, brought to one size with zeros around the smaller ones."""
+    if len(images) == 1:
+        return images[0]
+    sides = [max(image.shape[axis] for image in images) for axis in (1, 2)]
+    padded = []
+    for number, image in enumerate(images, 1):
+        gaps = [side - image.shape[axis] for axis, side in enumerate(sides, 1)]
+        if any(gaps):
+            around = tuple((gap // 2, gap - gap // 2) for gap in gaps)
+            padding = keras.layers.ZeroPadding2D(around, _AXES, name=f"{name}_pad_{number}")
+            padded.append(padding(image))
+        else:
+            padded.append(image)
+    return keras.layers.Concatenate(name=name)(padded)
 
 
 def _penalised(layer: keras.Layer, penalties: tuple[float, float]) -> keras.Layer:

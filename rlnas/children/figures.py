@@ -3,23 +3,30 @@
 import numpy as np
 
 from rlnas.children.backend import keras
-from rlnas.children.data import Array, examples_at_once
+from rlnas.children.data import Array, Target, examples_at_once
 
 
-def figure(name: str, model: keras.Model, x: Array, y: Array) -> float:
+def figure(
+    name: str, model: keras.Model, x: Array, y: Array, target: Target | None = None
+) -> float:
     """Return a figure of a model's answers.
 
     Args:
         name: One of `rlnas.config.METRICS`. ``f1`` is that of the last of two classes; ``auc`` is
             the mean over the classes of the area under the curve of one against the rest, over
             those of which there are examples.
-        model: From inputs to class probabilities.
+        model: From inputs to class probabilities, or to a normalised number.
         x: Examples, ``(n, ...)``.
-        y: Their classes, int[n].
+        y: Their classes, int[n]; or numbers, float32[n].
+        target: The scale of the numbers; None for classes.
     """
     from sklearn import metrics
 
     probabilities = model.predict(x, batch_size=examples_at_once(x), verbose=0)
+    if target is not None:
+        if name == "mae":
+            return float(np.mean(np.abs(probabilities[:, 0] - y)) * target.scale)
+        return float(metrics.r2_score(y, probabilities[:, 0]))
     chosen = np.argmax(probabilities, axis=-1)
     classes = np.arange(probabilities.shape[-1])
     match name:

@@ -17,10 +17,10 @@ from rlnas.children.backend import keras
 from rlnas.children.data import Data, examples_at_once
 from rlnas.children.feeds import Feed, ResidentFeed, StreamFeed
 from rlnas.children.fused_layers import MovingStatistics, with_fused_layers
-from rlnas.children.graph_loss import cross_entropy
+from rlnas.children.graph_loss import graph_loss
 from rlnas.children.graph_weights import graph_weights
 from rlnas.children.history import History, goes_on
-from rlnas.children.measures import right
+from rlnas.children.measures import example_score
 from rlnas.children.recipes import (
     learning_rates,
     make_optimizer,
@@ -142,7 +142,7 @@ def graphs(
     The first takes a source of training batches, the number of the first step and of the one behind
     the last, and the sum of the losses so far, and returns that sum; it ends early when that is not
     finite. The second takes a source of the validation part and returns the sum of the losses and
-    how many were right.
+    that of the scores.
 
     Loops are written out: where TensorFlow reads them from Python it needs half as much time
     again, and a temporary file.
@@ -154,7 +154,8 @@ def graphs(
         fused, statistics = with_fused_layers(model)
     weights = graph_weights(model, optimizer, learning_rates(recipe, len(data.x_train)))
     changes = image_changes(recipe)
-    step, look = _step(fused, weights, statistics, recipe.label_smoothing), _look(fused)
+    step = _step(fused, weights, statistics, recipe.label_smoothing)
+    look = _look(fused, data.spread)
     if jit_compile:
         step = tf.function(step, jit_compile=True)  # not look: its last piece is of any size
 
@@ -203,7 +204,7 @@ def _step(model: keras.Model, weights: Any, statistics: MovingStatistics, smooth
             outputs, new_state, penalties = model.stateless_call(
                 values, [each.value for each in state], x, training=True, return_losses=True
             )
-            nats, logits, gradient = cross_entropy(y, outputs, smoothing)
+            nats, logits, gradient = graph_loss(y, outputs, smoothing)
         examples = tf.shape(y)[0]
         begin = [gradient / tf.cast(examples, gradient.dtype), *map(tf.ones_like, penalties)]
         gradients = tape.gradient([logits, *penalties], values, begin, "zero")
@@ -217,13 +218,13 @@ def _step(model: keras.Model, weights: Any, statistics: MovingStatistics, smooth
     return step
 
 
-def _look(model: keras.Model) -> Any:
-    """Return what gives the sum of the losses of some examples, and how many were right."""
+def _look(model: keras.Model, spread: float | None) -> Any:
+    """Return what gives the sum of the losses of some examples, and that of their scores."""
     import tensorflow as tf
 
     def look(x: Any, y: Any) -> tuple[Any, Any]:
         outputs = model(x, training=False)
-        nats, _, _ = cross_entropy(y, outputs)
-        return tf.reduce_sum(nats), tf.reduce_sum(right(y, outputs))
+        nats, _, _ = graph_loss(y, outputs)
+        return tf.reduce_sum(nats), tf.reduce_sum(example_score(y, outputs, spread))
 
     return look

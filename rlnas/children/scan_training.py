@@ -17,7 +17,7 @@ from rlnas.children.augmentation import augmented
 from rlnas.children.backend import keras
 from rlnas.children.data import Data, examples_at_once
 from rlnas.children.history import History, goes_on
-from rlnas.children.measures import cross_entropy, right
+from rlnas.children.measures import example_loss, example_score
 from rlnas.children.recipes import make_optimizer, plateau_factor, steps_per_epoch
 from rlnas.config import RecipeConfig
 
@@ -144,7 +144,7 @@ def _epoch(
         if len(batches) < steps:
             state, last = learn(state, order[whole:])
             total += last
-        look = _look(model, state)
+        look = _look(model, state, data.spread)
         _, measured = jax.lax.scan(look, None, tuple(pieces))
         return state, jnp.stack([total / count, *(jnp.sum(each) / examples for each in measured)])
 
@@ -172,7 +172,7 @@ def _streamed_epoch(
 
     @jax.jit
     def look(state: _State, piece: tuple[Any, Any, Any]) -> Any:
-        return _look(model, state)(None, piece)[1]
+        return _look(model, state, data.spread)(None, piece)[1]
 
     def run(state: _State, seed: int, epoch: int) -> tuple[_State, Any]:
         order = np.asarray(_order(count, seed, epoch))
@@ -222,8 +222,8 @@ def _step(model: keras.Model, optimizer: keras.optimizers.Optimizer, smoothing: 
             outputs, now, penalties = model.stateless_call(
                 trainable, others, x, training=True, return_losses=True
             )
-            nats = cross_entropy(y, outputs)
-            loss = cross_entropy(y, outputs, smoothing) if smoothing else nats
+            nats = example_loss(y, outputs)
+            loss = example_loss(y, outputs, smoothing) if smoothing else nats
             return jnp.mean(loss) + sum(penalties), (now, jnp.sum(nats))
 
         gradients, (others, nats) = jax.grad(loss_of, has_aux=True)(trainable)
@@ -233,14 +233,14 @@ def _step(model: keras.Model, optimizer: keras.optimizers.Optimizer, smoothing: 
     return step
 
 
-def _look(model: keras.Model, state: _State) -> Any:
-    """Return what gives the sum of the losses of a piece, and how many were right."""
+def _look(model: keras.Model, state: _State, spread: float | None) -> Any:
+    """Return what gives the sum of the losses of a piece, and that of their scores."""
     import jax.numpy as jnp
 
     def look(_: None, piece: tuple[Any, Any, Any]) -> tuple[None, tuple[Any, Any]]:
         x, y, weights = piece
         outputs, _ = model.stateless_call(*state[:2], x, training=False)
-        nats, hits = cross_entropy(y, outputs), right(y, outputs)
+        nats, hits = example_loss(y, outputs), example_score(y, outputs, spread)
         return None, (jnp.sum(weights * nats), jnp.sum(weights * hits))
 
     return look

@@ -10,9 +10,9 @@ import numpy as np
 
 from rlnas.children.augmentation import augmented
 from rlnas.children.backend import keras
-from rlnas.children.data import Array, Data, examples_at_once
+from rlnas.children.data import Array, Data, examples_at_once, spread_of
 from rlnas.children.history import History, is_behind
-from rlnas.children.measures import cross_entropy
+from rlnas.children.measures import example_loss, example_score
 from rlnas.children.recipes import LEAST_FALL, PLATEAU, make_optimizer
 from rlnas.config import RecipeConfig
 
@@ -76,7 +76,7 @@ class FitTrainer:
         fitted_model.compile(
             optimizer=optimizer,
             loss=partial(_loss, smoothing=recipe.label_smoothing),
-            metrics=["accuracy", keras.metrics.SparseCategoricalCrossentropy(name="nats")],
+            metrics=_metrics(data.spread),
             jit_compile=self._jit_compile or "auto",
         )
         fitted = fitted_model.fit(
@@ -94,8 +94,23 @@ class FitTrainer:
 
 
 def _loss(y: Any, outputs: Any, smoothing: float) -> Any:
-    """Return the cross-entropy of each example; Keras hands classes on as floats."""
-    return cross_entropy(keras.ops.cast(y, "int32"), outputs, smoothing)
+    """Return the loss of each example; Keras hands classes on as floats."""
+    y = keras.ops.reshape(y, (-1,))
+    return example_loss(
+        y if outputs.shape[-1] == 1 else keras.ops.cast(y, "int32"), outputs, smoothing
+    )
+
+
+def _metrics(spread: float | None) -> list[Any]:
+    """Return what Keras measures: the score, and the loss without smoothing or penalties."""
+    if spread is None:
+        return ["accuracy", keras.metrics.SparseCategoricalCrossentropy(name="nats")]
+    kind = keras.metrics.MeanMetricWrapper
+
+    def scores(y: Any, outputs: Any) -> Any:
+        return example_score(keras.ops.reshape(y, (-1,)), outputs, spread)
+
+    return [kind(scores, name="accuracy"), kind(partial(_loss, smoothing=0.0), name="nats")]
 
 
 def _lower(recipe: RecipeConfig) -> list[keras.callbacks.Callback]:
@@ -148,7 +163,9 @@ def make_trainer(data: Data, *, jit_compile: bool = False, stream: bool = False)
     return FitTrainer(data, jit_compile=jit_compile)
 
 
-def accuracy(model: keras.Model, x: Array, y: Array) -> float:
-    """Return the share of examples whose most probable class is the right one."""
-    probabilities = model.predict(x, batch_size=examples_at_once(x), verbose=0)
-    return float(np.mean(np.argmax(probabilities, axis=-1) == y))
+def score(model: keras.Model, x: Array, y: Array) -> float:
+    """Return the share of examples whose most probable class is the right one; of numbers, R2."""
+    outputs = model.predict(x, batch_size=examples_at_once(x), verbose=0)
+    if outputs.shape[-1] == 1:
+        return 1.0 - float(np.mean(np.square(outputs[:, 0] - y))) / spread_of(y)
+    return float(np.mean(np.argmax(outputs, axis=-1) == y))

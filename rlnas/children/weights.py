@@ -13,9 +13,10 @@ def plain_model(model: keras.Model) -> keras.Model:
     """Return the same network, layers and weights shared, without optimizer, loss and metrics.
 
     Args:
-        model: A functional or sequential model with one input and one output.
+        model: A functional or sequential model with one output.
     """
-    return keras.Model(model.inputs[0], model.outputs[0], name=model.name)
+    given = model.inputs[0] if len(model.inputs) == 1 else model.inputs
+    return keras.Model(given, model.outputs[0], name=model.name)
 
 
 def megabytes(model: keras.Model) -> float:

@@ -17,6 +17,7 @@ from rich.progress import (
 from rich.table import Table
 
 from rlnas.errors import RlnasError
+from rlnas.objectives import ACCURACY, R2
 from rlnas.search.comparison import Comparison, with_control
 from rlnas.search.explain import Explanation
 from rlnas.search.folder import RunFolder
@@ -24,6 +25,8 @@ from rlnas.search.journal import FAILED, RUNNING, Contender, Trial
 from rlnas.search.pareto import UNITS, Point
 from rlnas.search.progress import best_of, duration, when
 from rlnas.search.result import SearchResult, read_result
+
+_SCORES = {ACCURACY: "accuracy", R2: "R2"}
 
 _PIPE_WIDTH = 140
 """Columns of a table that goes to a file or a pipe (chosen)."""
@@ -50,7 +53,7 @@ def print_result(found: SearchResult) -> None:
     console.print(f"best architecture (trial {best.trial}): {best.layers}")
     if best.test_accuracy is not None:
         console.print(
-            f"test accuracy {best.test_accuracy:.4f} on {found.dataset}, "
+            f"test {_SCORES[found.score]} {best.test_accuracy:.4f} on {found.dataset}, "
             f"reference child {_reference_accuracy(found)}, {best.params:,} parameters"
         )
     console.print(f"Keras JSON: {best.architecture}")
@@ -69,7 +72,7 @@ def print_comparison(found: Comparison) -> None:
         ("best reward", found.best_reward),
         ("best so far, mean over the trials", found.area),
         ("mean reward of a trial", found.mean_reward),
-        ("test accuracy of the best", found.test_accuracy),
+        (f"test {_SCORES[found.score]} of the best", found.test_accuracy),
     ):
         interval = "-" if gap.low is None else f"{gap.low:+.4f} to {gap.high:+.4f}"
         apart = "-" if gap.gap is None else f"{gap.gap:+.4f}"

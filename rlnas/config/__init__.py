@@ -1,6 +1,6 @@
 """The config tree, its flags and YAML, and the names a user can choose from."""
 
-from rlnas.config.controller import ControllerConfig
+from rlnas.config.controller import DENSITY_PULL, ControllerConfig
 from rlnas.config.engine import IN_FLIGHT, EngineConfig
 from rlnas.config.flags import Flag, config_flags
 from rlnas.config.names import (
@@ -11,13 +11,16 @@ from rlnas.config.names import (
     DATASETS,
     EXECUTORS,
     FIDELITIES,
+    KINDS,
     METRICS,
+    OF_NUMBERS,
     OPTIMIZERS,
     PRESETS,
     RECIPE_PARTS,
     SCHEDULES,
     SPACES,
     SURROGATES,
+    TASKS,
 )
 from rlnas.config.objective import ObjectiveConfig
 from rlnas.config.reading import default_root, dump_config, make_config, read_config, with_flags
@@ -37,16 +40,20 @@ __all__ = [
     "COSTS",
     "COST_FORMS",
     "DATASETS",
+    "DENSITY_PULL",
     "EXECUTORS",
     "FIDELITIES",
     "IN_FLIGHT",
+    "KINDS",
     "METRICS",
+    "OF_NUMBERS",
     "OPTIMIZERS",
     "PRESETS",
     "RECIPE_PARTS",
     "SCHEDULES",
     "SPACES",
     "SURROGATES",
+    "TASKS",
     "BudgetConfig",
     "ControllerConfig",
     "DataConfig",

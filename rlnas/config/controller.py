@@ -19,6 +19,9 @@ POPULATION, TOURNAMENT = 20, 5
 """Members of evolution and genetic, and how many of them compete to become a parent (chosen for
 budgets of some hundred trials; Real et al. 2019 took 100 and 25 for 20,000)."""
 
+DENSITY_PULL = 0.8
+"""Weight of the pull to a density of skip connections: Pham et al. 2018, ENAS."""
+
 _OWNERS = {
     "surrogate": ("ppo",),
     "preset": ("reinforce",),
@@ -27,6 +30,8 @@ _OWNERS = {
     "entropy": ("ppo", "reinforce"),
     "baseline_decay": ("reinforce",),
     "imitation": ("ppo",),
+    "skip_density": ("ppo", "reinforce"),
+    "skip_pull": ("ppo", "reinforce"),
     "warm_start": ("ppo",),
     "from_reference": ("ppo",),
     "population": ("evolution", "genetic"),
@@ -88,6 +93,16 @@ class ControllerConfig(Record):
         "Default: 0 (chosen).",
         ge=0,
         le=0.5,
+    )
+    skip_density: Number | None = option(
+        None,
+        "Share of skip connections to which the policy of ppo or reinforce is pulled, with "
+        "--space image-skip (Pham et al. 2018, ENAS, took 0.4). Default: no pull.",
+        gt=0,
+        lt=1,
+    )
+    skip_pull: Number = option(
+        DENSITY_PULL, "Weight of that pull in the loss (Pham et al. 2018, ENAS).", gt=0
     )
     warm_start: str | None = option(
         None,

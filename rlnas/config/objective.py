@@ -7,7 +7,7 @@ from pydantic import model_validator
 from rlnas.config.fields import Count, Number, Record, known, option, refusal
 from rlnas.config.names import COST_FORMS, COSTS, METRICS
 
-_SIGNED = ("log_loss",)
+_SIGNED = ("log_loss", "mae")
 """Metrics that are rewarded with a minus, so that no product with a cost makes sense."""
 
 _WEIGHT = 0.07
@@ -19,7 +19,8 @@ class ObjectiveConfig(Record):
     metric: Annotated[str, known("metric", METRICS)] = option(
         "accuracy",
         f"What is rewarded, on the validation part: {', '.join(METRICS)}; f1 is that of the last "
-        "class of two, auc is one class against the rest, log_loss counts negative (chosen).",
+        "class of two, auc is one class against the rest, log_loss and mae count negative; r2 and "
+        "mae are of numbers, and r2 is what accuracy means for them (chosen).",
     )
     last_epochs: Count = option(
         5, "The accuracy that counts is the best of this many last epochs (Zoph & Le 2016)."

@@ -28,6 +28,7 @@ from rlnas.config.names import (
     FIDELITIES,
     RECIPE_PARTS,
     SPACES,
+    TASKS,
 )
 from rlnas.config.objective import ObjectiveConfig
 from rlnas.config.recipe import RecipeConfig, recipe_parts
@@ -62,6 +63,12 @@ class DataConfig(Record):
         "split",
         "Column that says train, dev or test, if there is one of this name (chosen).",
     )
+    task: Annotated[str, known("task", TASKS)] | None = option(
+        None,
+        "What labels are: classification, names of classes, or regression, numbers of which the "
+        "child predicts one, of a table or of texts. Default: regression where some label is no "
+        "whole number.",
+    )
     validation: Number = option(
         0.15,
         "Share of the training data kept aside to validate on (chosen).",
@@ -88,7 +95,8 @@ class SpaceConfig(Record):
 
     name: Annotated[str, known("space", SPACES)] | None = option(
         None,
-        "What the examples are: image, text, audio or tabular. Default: seen from the data.",
+        "What the examples are, and so what networks are made of: image, image-skip (with skip "
+        "connections), text, audio or tabular. Default: seen from the data.",
         flag="--space",
     )
     max_layers: Whole = option(10, "Most layers of a child before its head (chosen).", ge=1, le=100)
@@ -116,6 +124,12 @@ class SpaceConfig(Record):
         "Let the controller choose the recipe too: all, or parts of it separated by commas: "
         f"{', '.join(RECIPE_PARTS)}. Default: none (chosen).",
     )
+
+    @property
+    def kind(self) -> str | None:
+        """What the examples are, one of `KINDS`; None where it is to be seen from them."""
+        return None if self.name is None else self.name.partition("-")[0]
+
     choices: Annotated[dict[str, list[Any]], AfterValidator(_plain_choices)] = option(
         {},
         "Choices by decision that replace the space's own, for example "

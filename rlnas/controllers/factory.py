@@ -94,6 +94,8 @@ def _ppo(space: Space, config: ControllerConfig, seed: int) -> Controller:
         batch_size=config.batch_size,
         entropy=config.entropy,
         imitation=config.imitation,
+        density=config.skip_density,
+        density_pull=config.skip_pull,
     )
     surrogates: dict[str, Surrogate | None] = {
         "gp": GaussianProcess(),

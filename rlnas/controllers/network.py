@@ -13,6 +13,7 @@ import numpy.typing as npt
 
 from rlnas.children.backend import keras
 from rlnas.children.weights import save_weights
+from rlnas.controllers.anchors import AnchorPoints, DensityPull, Switches
 from rlnas.controllers.losses import (
     Tensor,
     clipped_policy_gradient_loss,
@@ -24,7 +25,7 @@ from rlnas.controllers.losses import (
 )
 from rlnas.controllers.lstm import LSTM
 from rlnas.controllers.presets import Settings, Shape
-from rlnas.controllers.reading import Cell, PositionWeights, Weights
+from rlnas.controllers.reading import Attention, Cell, PositionWeights, Weights
 from rlnas.controllers.vocabulary import Batch
 from rlnas.errors import RunError
 
@@ -55,6 +56,7 @@ class SequenceNetwork:
     ) -> None:
         """See the class."""
         self._model, self._shape = model, shape
+        self._looks_back = len(model.inputs) > 1
         self._optimizer = _Adam(learning_rate, global_clipnorm=clip_norm, name="adam")
         self._optimizer.build(self._model.trainable_variables)
         self._model.compile(self._optimizer)
@@ -68,6 +70,10 @@ class SequenceNetwork:
         ]
         if self._shape.factorised:
             return PositionWeights(variables[0])
+        attention = None
+        if self._looks_back:
+            *variables, before, now, score = variables
+            attention = Attention(before, now, score)
         embedding, *cells, head, head_bias = variables
         layers = tuple(Cell(*cells[first : first + 3]) for first in range(0, len(cells), 3))
         return Weights(
@@ -75,6 +81,7 @@ class SequenceNetwork:
             cells=layers,
             head=head,
             head_bias=head_bias,
+            attention=attention,
             squash=self._shape.squash,
         )
 
@@ -145,6 +152,7 @@ class _PolicyModel(keras.Model):  # type: ignore[misc]
 
     entropy_weight = 0.0
     clip: float | None = None
+    pull: DensityPull | None = None
 
     def train_step(self, *given: Any) -> Any:
         """Take `epochs` steps on the batch, all in one call of the compiled function."""
@@ -178,6 +186,8 @@ class _PolicyModel(keras.Model):  # type: ignore[misc]
         bonus = entropy_bonus(entropy_t, y["weight"])
         self.policy_loss.update_state(loss)
         self.entropy.update_state(bonus / keras.ops.mean(keras.ops.sum(y["weight"], axis=-1)))
+        if self.pull is not None:
+            loss = loss + self.pull.loss(log_p_t, y["mask"], y["weight"])
         if "entropy_weight" in y:
             return loss - keras.ops.mean(y["entropy_weight"]) * bonus
         return loss - self.entropy_weight * bonus
@@ -193,6 +203,7 @@ class PolicyNetwork(SequenceNetwork):
         rng: Source of the initial weights.
         clip: How far the ratio of probabilities may go from 1, for the clipped loss of PPO;
             None for the plain policy gradient.
+        switches: Of each decision that looks back, the entries for off and on.
     """
 
     def __init__(
@@ -202,9 +213,12 @@ class PolicyNetwork(SequenceNetwork):
         settings: Settings,
         rng: np.random.Generator,
         clip: float | None = None,
+        switches: Switches = (),
     ) -> None:
         """See the class."""
-        model = sequence_model(_PolicyModel, vocabulary, steps, settings.shape)
+        model = sequence_model(_PolicyModel, vocabulary, steps, settings.shape, switches)
+        if settings.density is not None:
+            model.pull = DensityPull(switches, vocabulary, settings.density, settings.density_pull)
         model.policy_loss, model.entropy = _Latest("policy_loss"), _Latest("entropy")
         model.entropy_weight, model.clip = settings.entropy, clip
         super().__init__(model, settings.shape, settings.learning_rate, settings.clip_norm, rng)
@@ -216,7 +230,8 @@ class PolicyNetwork(SequenceNetwork):
             batch: ``entry`` int32[B, T], what was read at each step; ``action``
                 int32[B, T], what was chosen; ``mask`` int8[B, T, V]; ``weight``
                 float32[B, T]; ``advantage`` float32[B]; ``temperature`` float32[B],
-                by which the logits were divided when the tokens were drawn.
+                by which the logits were divided when the tokens were drawn; and ``anchor``
+                as `Vocabulary.batch` returns it.
             epochs: Number of steps.
 
         Returns:
@@ -224,7 +239,8 @@ class PolicyNetwork(SequenceNetwork):
             clipping).
         """
         given = {**batch, "epochs": np.int32(epochs)}
-        figures = self._model.train_on_batch(batch["entry"], given, return_dict=True)
+        read = [batch["entry"], batch["anchor"]] if self._looks_back else batch["entry"]
+        figures = self._model.train_on_batch(read, given, return_dict=True)
         return {
             "policy_loss": float(figures["policy_loss"]),
             "entropy": float(figures["entropy"]),
@@ -255,7 +271,9 @@ class _PositionLogits(keras.layers.Layer):  # type: ignore[misc]
         return zeros[..., None] + self._logits[None]
 
 
-def sequence_model(kind: type[Any], vocabulary: int, steps: int, shape: Shape) -> Any:
+def sequence_model(
+    kind: type[Any], vocabulary: int, steps: int, shape: Shape, switches: Switches = ()
+) -> Any:
     """Return a network with all weights zero, so that no initializer draws a seed.
 
     Args:
@@ -263,6 +281,8 @@ def sequence_model(kind: type[Any], vocabulary: int, steps: int, shape: Shape) -
         vocabulary: V.
         steps: T.
         shape: Its layers.
+        switches: Of each decision that looks back, the entries for off and on, which get their
+            logits by attention. The network then reads the anchors beside the entries.
     """
     layers = keras.layers
     if shape.factorised:
@@ -276,7 +296,12 @@ def sequence_model(kind: type[Any], vocabulary: int, steps: int, shape: Shape) -
     for number in range(1, shape.layers + 1):
         output_t = LSTM(shape.units, name=f"lstm_{number}")(output_t)
     logits_t = layers.Dense(vocabulary, kernel_initializer="zeros", name="softmaxes")(output_t)
+    given: Any = entry_t
+    if switches:
+        anchor_t = keras.Input((None,), dtype="int32", name="anchor")
+        attend = AnchorPoints(switches, vocabulary, shape.units)
+        logits_t, given = attend(logits_t, output_t, anchor_t), [entry_t, anchor_t]
     if shape.squash is not None:
         most, temperature = shape.squash
         logits_t = most * keras.ops.tanh(logits_t / temperature)
-    return kind(entry_t, logits_t, name="policy")
+    return kind(given, logits_t, name="policy")

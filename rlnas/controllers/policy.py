@@ -39,7 +39,10 @@ class Policy:
         self._space = space
         self._vocabulary = Vocabulary(space)
         self._reader = Reader(self._vocabulary)
-        self._network = PolicyNetwork(self._vocabulary.size, space.max_tokens, settings, rng, clip)
+        switches = () if settings.shape.factorised else self._vocabulary.switches
+        self._network = PolicyNetwork(
+            self._vocabulary.size, space.max_tokens, settings, rng, clip, switches
+        )
         self._keep_weights()
 
     def row(self, prefix: tuple[int, ...], mask: Any, temperature: float = 1.0) -> Floats:

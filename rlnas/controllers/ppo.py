@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from rlnas.config import DENSITY_PULL
 from rlnas.controllers.base import Action, Array, State, Trajectory
 from rlnas.controllers.candidates import Candidates
 from rlnas.controllers.history import History, Scored, Tokens
@@ -97,6 +98,8 @@ class PPOSettings:
         written: Tokens of new candidates per proposal, about; of eight candidates one is a
             sample of the policy, two are uniform draws and five edits of the best.
         candidates: How many are kept at most.
+        density: Share of the skip connections that the policy is pulled to; None for no pull.
+        density_pull: Weight of that pull.
     """
 
     learning_rate: float = 0.03
@@ -116,6 +119,8 @@ class PPOSettings:
     edits: int = 4
     written: int = 400
     candidates: int = 300
+    density: float | None = None
+    density_pull: float = DENSITY_PULL
 
     def network(self) -> Settings:
         """Return what the policy's network needs to know."""
@@ -128,6 +133,8 @@ class PPOSettings:
             advantage_limit=None,
             repeat_advantage=None,
             heating=1.0,
+            density=self.density,
+            density_pull=self.density_pull,
         )
 
 

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, replace
 
-from rlnas.config import ControllerConfig
+from rlnas.config import DENSITY_PULL, ControllerConfig
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +41,8 @@ class Settings:
         heating: Factor by which each consecutive repeat raises the sampling temperature; 1
             for never.
         shape: The layers of the network.
+        density: Share of the skip connections that the policy is pulled to; None for no pull.
+        density_pull: Weight of that pull.
     """
 
     learning_rate: float
@@ -52,6 +54,8 @@ class Settings:
     repeat_advantage: float | None
     heating: float
     shape: Shape = Shape()
+    density: float | None = None
+    density_pull: float = DENSITY_PULL
 
 
 PRESETS = {
@@ -114,4 +118,5 @@ def settings(config: ControllerConfig) -> Settings:
         for name in ("learning_rate", "batch_size", "entropy", "baseline_decay")
         if (value := getattr(config, name)) is not None
     }
+    changed |= {"density": config.skip_density, "density_pull": config.skip_pull}
     return replace(PRESETS[config.preset], **changed)

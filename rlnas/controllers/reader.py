@@ -8,6 +8,7 @@ from rlnas.controllers.reading import (
     Memory,
     PositionWeights,
     Weights,
+    look_back,
     no_memory,
     read,
 )
@@ -43,6 +44,10 @@ class Reader:
         """
         if not tokens.size:
             return np.zeros(0)
+        weights, anchor = self._weights, self._vocabulary.anchor(prefix)
+        if anchor is not None and isinstance(weights, Weights) and weights.attention is not None:
+            behind, now = self._memory(weights, prefix[:anchor]), self._memory(weights, prefix)
+            return look_back(weights, behind, now)[tokens]
         scores: Floats = self._output(prefix)[tokens + self._vocabulary.entries(prefix).start]
         return scores
 
@@ -54,12 +59,17 @@ class Reader:
         if isinstance(weights, PositionWeights):
             logits: Floats = weights.logits[len(prefix)]
             return logits
+        self._memory(weights, prefix)
+        return self._read[prefix][0]
+
+    def _memory(self, weights: Weights, prefix: tuple[int, ...]) -> Memory:
+        """Return the memory behind a prefix, which was read now if not before."""
         known = len(prefix)
         while known >= 0 and prefix[:known] not in self._read:
             known -= 1
         for length in range(known + 1, len(prefix) + 1):
             self._read_last(weights, prefix[:length])
-        return self._read[prefix][0]
+        return self._read[prefix][1]
 
     def _read_last(self, weights: Weights, prefix: tuple[int, ...]) -> None:
         """Read the last token of a prefix whose other tokens were read before."""

@@ -33,6 +33,21 @@ class Cell:
 
 
 @dataclass(frozen=True, slots=True)
+class Attention:
+    """The weights with which a decision looks back at an earlier part.
+
+    Attributes:
+        before: float64[U, U], for the output behind that part.
+        now: float64[U, U], for the output now.
+        score: float64[U].
+    """
+
+    before: Floats
+    now: Floats
+    score: Floats
+
+
+@dataclass(frozen=True, slots=True)
 class Weights:
     """The weights of the policy.
 
@@ -43,6 +58,7 @@ class Weights:
         head: float64[U, V], the softmaxes of all decisions side by side.
         head_bias: float64[V].
         squash: As in `Shape`.
+        attention: Where decisions look back, by what.
     """
 
     inputs: Floats
@@ -50,6 +66,7 @@ class Weights:
     head: Floats
     head_bias: Floats
     squash: tuple[float, float] | None = None
+    attention: Attention | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,8 +116,28 @@ def read(weights: Weights, entry: int, memory: Memory) -> tuple[Floats, Memory]:
         state = kept * state + opened * candidate
         signal = shown * np.tanh(state)
         remembered.append((signal, state))
-    logits = signal @ weights.head + weights.head_bias
-    if weights.squash is not None:
-        most, temperature = weights.squash
-        logits = most * np.tanh(logits / temperature)
-    return logits, tuple(remembered)
+    return _squashed(weights, signal @ weights.head + weights.head_bias), tuple(remembered)
+
+
+def look_back(weights: Weights, behind: Memory, now: Memory) -> Floats:
+    """Return the logits of leaving an earlier part aside and of taking it, float64[2].
+
+    Args:
+        weights: The policy, with attention.
+        behind: The memory behind that part.
+        now: The memory now.
+    """
+    attention = weights.attention
+    if attention is None:
+        raise ValueError("look_back() needs a policy with attention")
+    before, here = behind[-1][0], now[-1][0]
+    score = np.tanh(before @ attention.before + here @ attention.now) @ attention.score
+    return _squashed(weights, np.array([0.0, score]))
+
+
+def _squashed(weights: Weights, logits: Floats) -> Floats:
+    if weights.squash is None:
+        return logits
+    most, temperature = weights.squash
+    squashed: Floats = most * np.tanh(logits / temperature)
+    return squashed

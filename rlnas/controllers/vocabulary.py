@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from rlnas.spaces import Space
+from rlnas.spaces import Space, anchor
 
 Batch = dict[str, npt.NDArray[Any]]
 """What a network reads of B sequences of T steps, by name."""
@@ -32,6 +32,9 @@ class Vocabulary:
         for decision in space.decisions:
             self._slices[decision.name] = slice(self.size, self.size + len(decision.choices))
             self.size += len(decision.choices)
+        back = [self._slices[each.name] for each in space.decisions if each.looks_back]
+        self.switches = tuple((entries.start, entries.start + 1) for entries in back)
+        """Of each decision that looks back, the entries that switch the earlier part off and on."""
 
     def entries(self, prefix: Sequence[int]) -> slice:
         """Return the entries of the decision that comes behind a prefix; empty if none does."""
@@ -41,6 +44,10 @@ class Vocabulary:
     def entry(self, tokens: Sequence[int], position: int) -> int:
         """Return the entry of the token at this position."""
         return int(self.entries(tokens[:position]).start + tokens[position])
+
+    def anchor(self, prefix: Sequence[int]) -> int | None:
+        """Return behind how many tokens the part ended that is decided on, where one is."""
+        return anchor(self._space, prefix) if self.switches else None
 
     def mask(self, prefix: Sequence[int]) -> npt.NDArray[np.int8]:
         """Return which entries may come behind a prefix, int8[V]."""
@@ -54,7 +61,9 @@ class Vocabulary:
 
         Returns:
             ``entry`` int32[B, T], what is read at each step, ``action`` int32[B, T], what is
-            chosen, ``mask`` int8[B, T, V] and ``weight`` float32[B, T], 0 behind the end.
+            chosen, ``mask`` int8[B, T, V] and ``weight`` float32[B, T], 0 behind the end. Where
+            decisions look back also ``anchor`` int32[B, T], the step at which the part ended that
+            is decided on, and 0 at other steps.
         """
         steps = (len(sequences), self._space.max_tokens)
         batch: Batch = {
@@ -63,8 +72,12 @@ class Vocabulary:
             "mask": np.zeros((*steps, self.size), dtype=np.int8),
             "weight": np.zeros(steps, dtype=np.float32),
         }
+        if self.switches:
+            batch["anchor"] = np.zeros(steps, dtype=np.int32)
         for row, tokens in enumerate(sequences):
             for t in range(len(tokens)):
+                if self.switches:
+                    batch["anchor"][row, t] = self.anchor(tokens[:t]) or 0
                 batch["action"][row, t] = self.entry(tokens, t)
                 batch["mask"][row, t] = self.mask(tokens[:t])
             for t in range(1, len(tokens)):

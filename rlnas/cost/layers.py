@@ -162,6 +162,21 @@ class ResidualDense:
     rate: float
 
 
+@dataclass(frozen=True, slots=True)
+class Join:
+    """What earlier layers put out, side by side along the channels (Zoph & Le 2016, section 3.3).
+
+    Images of different sizes are brought to the largest with zeros around them.
+
+    Attributes:
+        of: Numbers of the layers, from 1 for the first of the chain, this record's own kind
+            counted too.
+    """
+
+    kind: ClassVar[str] = "join"
+    of: tuple[int, ...]
+
+
 Layer = (
     Conv
     | SeparableConv
@@ -180,6 +195,7 @@ Layer = (
     | Frames
     | GlobalMaxPool
     | ResidualDense
+    | Join
 )
 
 _IMAGE_LAYERS: tuple[type[Layer], ...] = (
@@ -193,7 +209,7 @@ IMAGE_TYPES = tuple(layer.kind for layer in _IMAGE_LAYERS)
 """Types of the layers of an image chain, in the order of their tokens."""
 
 LAYER_TYPES: dict[str, type[Layer]] = {
-    layer.kind: layer for layer in (*_IMAGE_LAYERS, *_SEQUENCE_LAYERS, ResidualDense)
+    layer.kind: layer for layer in (*_IMAGE_LAYERS, *_SEQUENCE_LAYERS, ResidualDense, Join)
 }
 
 
@@ -218,6 +234,8 @@ def layer_from_json(record: dict[str, Any]) -> Layer:
         raise SpaceError(
             f"layer {kind!r} needs exactly the fields {expected}, got {sorted(options)}"
         )
+    if layer_type is Join:
+        return Join(tuple(options["of"]))
     return layer_type(**options)
 
 
@@ -249,6 +267,8 @@ def describe(layer: Layer) -> str:
             return f"resdense {layer.units} {layer.activation} {_exact(layer.rate)}"
         case Dense():
             return f"dense {layer.units} {layer.activation}"
+        case Join():
+            return f"join {' '.join(map(str, layer.of))}"
         case _:
             return layer.kind
 

@@ -7,7 +7,7 @@ are counted as TensorFlow's
 profiler counts those of inference: a multiply-add is two, a maximum or an exponential is none.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from math import ceil, prod
 
@@ -25,6 +25,7 @@ from rlnas.cost.layers import (
     Frames,
     GlobalMaxPool,
     GlobalPool,
+    Join,
     Layer,
     MaxPool,
     MaxPool1D,
@@ -84,7 +85,7 @@ def layer_cost(layer: Layer, shape: Shape) -> tuple[Shape, Cost]:
     """Return the shape behind a layer and what the layer costs.
 
     Args:
-        layer: The layer.
+        layer: The layer; none that joins, which has several inputs: see `layer_costs`.
         shape: Shape of its input.
 
     Raises:
@@ -133,11 +134,15 @@ def dense_cost(features: int, units: int, activation: str) -> Cost:
 
 
 def head_cost(shape: Shape, classes: int) -> Cost:
-    """Return the cost of the head: global average pooling if needed, then the classes."""
+    """Return the cost of the head: global average pooling if needed, then the classes.
+
+    One class is no class: the head then puts out a number as it is.
+    """
+    activation = "softmax" if classes > 1 else "linear"
     if len(shape) == 1:
-        return dense_cost(shape[0], classes, "softmax")
+        return dense_cost(shape[0], classes, activation)
     flat, pooling = layer_cost(GlobalPool(), shape)
-    return pooling + dense_cost(flat[0], classes, "softmax")
+    return pooling + dense_cost(flat[0], classes, activation)
 
 
 def network_cost(layers: Iterable[Layer], input_shape: Shape, classes: int) -> Cost:
@@ -150,10 +155,47 @@ def network_cost(layers: Iterable[Layer], input_shape: Shape, classes: int) -> C
     shape, total = input_shape, Cost()
     if len(input_shape) == 3:
         total = Cost(flops=2 * values, memory=_VALUE * values)  # the rescaling
-    for layer in layers:
-        shape, cost = layer_cost(layer, shape)
+    for behind, cost in layer_costs(layers, input_shape):
+        shape = behind
         total += cost
     return total + head_cost(shape, classes)
+
+
+def layer_costs(layers: Iterable[Layer], input_shape: Shape) -> list[tuple[Shape, Cost]]:
+    """Return the shape behind each layer of a network and what the layer costs, without a head.
+
+    Raises:
+        SpaceError: A layer does not take what comes from the layers before it.
+    """
+    found: list[tuple[Shape, Cost]] = []
+    for layer in layers:
+        if isinstance(layer, Join):
+            found.append(join_cost([_behind(found, number) for number in layer.of]))
+        else:
+            found.append(layer_cost(layer, found[-1][0] if found else input_shape))
+    return found
+
+
+def join_cost(shapes: Sequence[Shape]) -> tuple[Shape, Cost]:
+    """Return the shape of images side by side, and what it costs to put them there.
+
+    Raises:
+        SpaceError: One of them is no image.
+    """
+    if not shapes or any(len(shape) != 3 for shape in shapes):
+        raise SpaceError(f"a join needs images, got the shapes {list(shapes)}")
+    height, width = max(shape[0] for shape in shapes), max(shape[1] for shape in shapes)
+    joined = (height, width, sum(shape[2] for shape in shapes))
+    if len(shapes) == 1:
+        return joined, Cost()
+    padded = sum(height * width * each[2] for each in shapes if each[:2] != (height, width))
+    return joined, Cost(memory=_VALUE * (prod(joined) + padded))
+
+
+def _behind(found: Sequence[tuple[Shape, Cost]], number: int) -> Shape:
+    if not 1 <= number <= len(found):
+        raise SpaceError(f"a join of layer {number} stands behind {len(found)} layers")
+    return found[number - 1][0]
 
 
 def _convolution(layer: Conv | SeparableConv, shape: Shape) -> tuple[Shape, Cost]:

@@ -187,7 +187,8 @@ class TrainingEvaluator:
             if settings.latency and not timed:
                 timed = latency(model, self._data.x_val)
             if settings.metric != ACCURACY and self._function is None:
-                measured = figure(settings.metric, model, self._data.x_val, self._data.y_val)
+                data = self._data
+                measured = figure(settings.metric, model, data.x_val, data.y_val, data.target)
                 extra = {**extra, settings.metric: measured}
             size = megabytes(model) if settings.size and not outcome.size else outcome.size
         except Exception as error:
@@ -238,7 +239,12 @@ class TrainingEvaluator:
 
     @cached_property
     def _chance(self) -> float:
-        """What just more than the largest class of the validation part makes, as a share."""
+        """What just more than the largest class of the validation part makes, as a share.
+
+        Of numbers it is the R2 of their mean, 0.
+        """
+        if self._data.target is not None:
+            return 0.0
         return float((np.bincount(self._data.y_val).max() + 0.5) / len(self._data.y_val))
 
 

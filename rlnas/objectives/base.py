@@ -10,9 +10,11 @@ class Metrics:
     """What was measured on one trained child.
 
     Attributes:
-        val_accuracy: Share of the validation part classified correctly, after each epoch.
-        val_loss: Cross-entropy on the validation part, after each epoch, in nats.
-        loss: Cross-entropy on the training part, mean of each epoch, in nats.
+        val_accuracy: Share of the validation part classified correctly, after each epoch; where a
+            number is predicted R2, the share of its variance that is explained.
+        val_loss: Cross-entropy on the validation part, after each epoch, in nats; of a number, the
+            mean square of the error, in variances of the training part.
+        loss: The same on the training part, mean of each epoch.
         params: Number of weights, those that are not trained included.
         flops: Floating point operations of one forward pass of one example.
         seconds: Wall-clock time of the training, in seconds.

@@ -8,8 +8,8 @@ from rlnas.objectives.base import Metrics
 LARGEST = 1e15
 """Largest reward (chosen): its square, summed over all weights, still fits into float32."""
 
-ACCURACY = "accuracy"
-_NEGATIVE = ("log_loss",)
+ACCURACY, R2 = "accuracy", "r2"
+_NEGATIVE = ("log_loss", "mae")
 """Metrics of which less is better."""
 
 
@@ -43,11 +43,16 @@ class Cost:
         share = self.of(metrics) / self.target
         match self.form:
             case "hard":
-                return value / max(share, 1.0)
+                return _times(value, 1 / max(share, 1.0))
             case "soft":
-                return value * share**-self.weight if share > 0 else value
+                return _times(value, share**-self.weight) if share > 0 else value
             case _:
                 return value - self.weight * abs(share - 1)
+
+
+def _times(value: float, factor: float) -> float:
+    """Return a value times a factor; one below 0, as R2 may be, gets worse by a smaller factor."""
+    return value * factor if value >= 0 else value / factor
 
 
 @dataclass(frozen=True, slots=True)

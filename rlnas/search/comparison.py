@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from rlnas.errors import RunError
+from rlnas.objectives import ACCURACY
 from rlnas.search.plots import save_plot
 from rlnas.search.result import SearchResult
 
@@ -59,6 +60,7 @@ class Comparison:
         test_accuracy: Of the retrained best, with the normal interval of two shares of the
             test examples.
         differing: What was not the same in both runs beside the controller.
+        score: What that accuracy is: ``accuracy``, or ``r2``, which has no interval.
     """
 
     runs: tuple[str, str]
@@ -68,6 +70,7 @@ class Comparison:
     mean_reward: Gap
     test_accuracy: Gap
     differing: tuple[str, ...]
+    score: str = ACCURACY
 
     def to_json(self) -> dict[str, Any]:
         """Return the record as JSON."""
@@ -97,6 +100,7 @@ def compare(first: SearchResult, second: SearchResult) -> Comparison:
         mean_reward=mean_gap(rewards, others),
         test_accuracy=_test_gap(first, second),
         differing=_differing(first, second),
+        score=first.score,
     )
 
 
@@ -194,7 +198,10 @@ def _test_gap(first: SearchResult, second: SearchResult) -> Gap:
     ours = first.best.test_accuracy if first.best else None
     theirs = second.best.test_accuracy if second.best else None
     gap = _gap(ours, theirs)
-    if ours is None or theirs is None or not first.test_examples or not second.test_examples:
+    shares = first.score == second.score == ACCURACY
+    if ours is None or theirs is None or not shares:
+        return gap
+    if not first.test_examples or not second.test_examples:
         return gap
     spread = ours * (1 - ours) / first.test_examples + theirs * (1 - theirs) / second.test_examples
     half = NormalDist().inv_cdf((1 + _CONFIDENCE) / 2) * sqrt(spread)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from rlnas.children.backend import keras
 from rlnas.children.figures import figure
-from rlnas.children.training import accuracy
+from rlnas.children.training import score
 from rlnas.children.weights import load_weights
 from rlnas.config import RecipeConfig
 from rlnas.cost import network_cost
@@ -218,10 +218,10 @@ class Contenders:
     def _tested(self, contender: Contender) -> Contender:
         """Return a model with its accuracy on the test part, and the metric that is rewarded."""
         data, model, name = self._setup.data, self.model(contender), self._setup.objective.metric
-        tested = replace(contender, test_accuracy=accuracy(model, data.x_test, data.y_test))
+        tested = replace(contender, test_accuracy=score(model, data.x_test, data.y_test))
         if name == ACCURACY or contender.metrics is None or self._setup.function is not None:
             return tested
-        found = {f"test_{name}": figure(name, model, data.x_test, data.y_test)}
+        found = {f"test_{name}": figure(name, model, data.x_test, data.y_test, data.target)}
         metrics = replace(contender.metrics, extra={**contender.metrics.extra, **found})
         return replace(tested, metrics=metrics)
 
@@ -233,7 +233,8 @@ class Contenders:
         """
         objective = self._setup.objective
         if objective.metric == ACCURACY and objective.cost is None:
-            return _steadiest(ranked, len(self._setup.data.x_val))
+            numbers = self._setup.data.target is not None
+            return _steadiest(ranked, None if numbers else len(self._setup.data.x_val))
         measured = [(entry, entry.metrics) for entry in ranked if entry.metrics]
         cost = objective.cost
         if cost is not None and cost.form != "soft":
@@ -255,7 +256,7 @@ def check_retrained(outcome: Outcome, weights: Path) -> None:
         )
 
 
-def _steadiest(ranked: list[Contender], examples: int) -> Contender:
+def _steadiest(ranked: list[Contender], examples: int | None) -> Contender:
     """Return, of the models as accurate as the best, the one with the least loss.
 
     Accuracies that differ by less than the standard error of the best one do not tell
@@ -264,10 +265,11 @@ def _steadiest(ranked: list[Contender], examples: int) -> Contender:
 
     Args:
         ranked: Models with metrics, best reward first.
-        examples: Number of validation examples.
+        examples: Number of validation examples; None where the figure is no share of them.
     """
     highest = max(_accuracy(entry) for entry in ranked)
-    error = math.sqrt(highest * (1 - highest) / examples) if 0 <= highest <= 1 else 0.0
+    share = examples is not None and 0 <= highest <= 1
+    error = math.sqrt(highest * (1 - highest) / examples) if examples and share else 0.0
     alike = [entry for entry in ranked if _accuracy(entry) >= highest - error]
     return min(alike, key=lambda entry: (_loss(entry), -_accuracy(entry), entry.rank))
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 from xml.sax.saxutils import escape
 
-from rlnas.cost import Shape, describe, head_cost, layer_cost, network_cost
+from rlnas.cost import Shape, describe, head_cost, layer_costs, network_cost
 from rlnas.spaces import Architecture
 
 if TYPE_CHECKING:
@@ -40,6 +40,7 @@ _NAMES = {
     "frames": "Rows as a sequence",
     "globalmaxpool": "Global max pooling",
     "resdense": "Residual block",
+    "join": "Side by side",
 }
 _COLOURS = {
     "conv": "#a8c7fa",
@@ -59,6 +60,7 @@ _COLOURS = {
     "frames": "#f5e3a3",
     "globalmaxpool": "#f5e3a3",
     "resdense": "#f7c8a8",
+    "join": "#dfe2e7",
 }
 _ENDS = "#d8cff6"  # input and head
 _OTHER = "#e9d3e6"  # a layer type without a colour of its own
@@ -128,8 +130,8 @@ def draw_png(architecture: Architecture, title: str = "") -> bytes:
 def _rows(architecture: Architecture) -> list[_Row]:
     shape = architecture.input_shape
     rows = [_Row("Input", "raw values, prepared inside", _shape(shape), "", _ENDS)]
-    for layer in architecture.layers:
-        shape, cost = layer_cost(layer, shape)
+    costs = layer_costs(architecture.layers, shape)
+    for layer, (shape, cost) in zip(architecture.layers, costs, strict=True):
         name = _NAMES.get(layer.kind, layer.kind)
         colour = _COLOURS.get(layer.kind, _OTHER)
         rows.append(_Row(name, describe(layer), _shape(shape), _params(cost.params), colour))

@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from rlnas.children.backend import keras
-from rlnas.children.data import Data
+from rlnas.children.data import Data, Target
 from rlnas.children.decoder import decode
 from rlnas.children.inputs import chosen, given_to
 from rlnas.children.weights import plain_model
@@ -93,22 +93,23 @@ def export(
         for name, text in texts.items():
             (new / name).write_text(text, encoding="utf-8")
         network.save(new / MODEL)
-        _verified(new, model, data.x_val[:_EXAMPLES], _raw_examples(data))
+        _verified(new, model, data.x_val[:_EXAMPLES], _raw_examples(data), data.target)
 
 
 def _whole(
     model: keras.Model, architecture: Architecture, data: Data, recipe: RecipeConfig
 ) -> keras.Model:
     """Return the trained network, layers and weights shared or equal, from raw examples."""
-    if data.inputs is None:
+    if data.inputs is None and data.target is None:
         return plain_model(model)
     whole = decode(
         architecture,
-        scale=None,
+        scale=data.scale if data.inputs is None else None,
         batch_norm_momentum=_momentum(model),
         dropout=recipe.dropout,
         penalties=(recipe.l1, recipe.l2),
         inputs=data.inputs,
+        target=data.target,
     )
     for layer in model.layers:
         if layer.weights:
@@ -223,6 +224,7 @@ def _script(
         columns=report.get("config", {}).get("data", {}),
         batch_norm_momentum=_momentum(network),
         class_names=data.class_names,
+        target=data.target,
         seed=report.get("seed", 0),
         test_share=report.get("config", {}).get("data", {}).get("test"),
     )
@@ -262,7 +264,9 @@ def _noise(model: keras.Model) -> Any:
     return keras.tree.map_structure(noise, model.input)
 
 
-def _verified(folder: Path, model: keras.Model, examples: Any, raw: Any) -> Path:
+def _verified(
+    folder: Path, model: keras.Model, examples: Any, raw: Any, target: Target | None = None
+) -> Path:
     """Return the folder of an export if what it holds does what the model does.
 
     Args:
@@ -270,6 +274,8 @@ def _verified(folder: Path, model: keras.Model, examples: Any, raw: Any) -> Path
         model: What it was made from.
         examples: Examples as this model takes them.
         raw: The same as the exported one does.
+        target: What takes the model's numbers to the scale of the exported one's; None for
+            classes.
 
     Raises:
         RlnasError: It cannot be loaded, or weights or outputs differ.
@@ -290,7 +296,10 @@ def _verified(folder: Path, model: keras.Model, examples: Any, raw: Any) -> Path
         ) from error
     expected = _outputs(model, examples)
     for name, loaded in ((MODEL, stored), (ARCHITECTURE, rebuilt)):
-        difference = _difference(_outputs(loaded, raw), expected)
+        outputs = _outputs(loaded, raw)
+        if target is not None:
+            outputs = (outputs - target.mean) / target.scale
+        difference = _difference(outputs, expected)
         if difference > _TOLERANCE or not _same_weights(loaded, model):
             raise RlnasError(
                 f"the export to {where} failed, {name} differs from the trained model (outputs "

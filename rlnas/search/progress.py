@@ -190,7 +190,7 @@ def contender_line(contender: Contender, number: int, count: int) -> str:
     what = f"retrained {number} of {count}: " if contender.phase == LONG else "trained briefly: "
     if contender.val_accuracy is None:
         return f"{what}{contender.name} failed: {contender.reason}"
-    return f"{what}{contender.name} reaches validation accuracy {contender.val_accuracy:.4f}"
+    return f"{what}{contender.name} reaches {contender.val_accuracy:.4f} in validation"
 
 
 def duration(seconds: float) -> str:

@@ -9,6 +9,7 @@ from rlnas.children.backend import keras
 from rlnas.children.weights import load_weights
 from rlnas.config import RecipeConfig
 from rlnas.controllers import Controller
+from rlnas.evaluation.memory import release_memory
 from rlnas.evaluation.training import WEIGHTS, TrainingEvaluator
 from rlnas.search.contenders import BASELINE, REFERENCE, check_retrained
 from rlnas.search.export import export
@@ -20,7 +21,7 @@ from rlnas.search.progress import best_of
 from rlnas.search.report import make_report
 from rlnas.search.setup import Setup
 
-WEIGHTS_EVERY = 10
+WEIGHTS_EVERY, RELEASE_EVERY = 10, 50
 """Trials after which the policy's weights are written anew (chosen)."""
 
 
@@ -73,6 +74,8 @@ class Recorder(Observer):
         self._monitor.trial(self._record(trial))
         if self._best is trial:
             self._export_brief(trial)
+        if self._best is trial or trial.id % RELEASE_EVERY == 0:
+            release_memory()  # models and pictures leave much behind
         if trial.id % WEIGHTS_EVERY == 0:
             self.save_policy()
 

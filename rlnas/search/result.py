@@ -8,7 +8,7 @@ from typing import Any
 
 from rlnas.config import ObjectiveConfig, RecipeConfig
 from rlnas.errors import RunError, SpaceError
-from rlnas.objectives import Objective
+from rlnas.objectives import ACCURACY, Objective
 from rlnas.search.folder import RunFolder
 from rlnas.search.journal import BRIEF, LONG, RUNNING, Contender, Journal, Trial
 from rlnas.search.progress import best_of
@@ -70,6 +70,7 @@ class SearchResult:
         test_examples: How many examples the test accuracy is of.
         conditions: What must be equal in two runs that are compared.
         control: The control run, as far as it is; None where none was asked for.
+        score: What the accuracies are: ``accuracy``, or ``r2`` where a number is predicted.
     """
 
     run: str
@@ -87,6 +88,7 @@ class SearchResult:
     test_examples: int
     conditions: Mapping[str, Any]
     control: "SearchResult | None" = None
+    score: str = ACCURACY
 
     @property
     def model(self) -> Any:
@@ -166,6 +168,7 @@ def _read(folder: RunFolder, journal: Journal) -> SearchResult:
         test_examples=meta["data"]["test"],
         conditions=_conditions(meta),
         control=_control(folder, config),
+        score=meta["data"].get("score", ACCURACY),  # earlier runs lack it
     )
 
 

@@ -26,6 +26,7 @@ from rlnas.errors import (
     SpaceError,
 )
 from rlnas.evaluation.training import UserFunction
+from rlnas.objectives import ACCURACY, R2
 from rlnas.search.changes import (
     DONE,
     RETRAINING,
@@ -108,7 +109,7 @@ class Search:
         self._progress = progress or Silence()
         check_controller_class(self.config.controller)
         own = {name: value for name, value in named.items() if not in_config(value)}
-        kind = self.config.space.name
+        kind = self.config.space.kind
         loaded = load_data(own.get("data"), self.config.data, self.config.seed, kind)
         self._setup = _make_setup(
             self.config, loaded, own.get("space"), evaluator, own.get("baseline")
@@ -337,6 +338,7 @@ class Search:
                 "name": self._setup.data.name,
                 "fingerprint": self._setup.data.fingerprint,
                 "test": len(self._setup.data.x_test),
+                "score": R2 if self._setup.data.target else ACCURACY,
             },
             "own": self._own,
             "threads": self._setup.crew.threads,
@@ -393,7 +395,7 @@ def _make_setup(
         space = make_space(config, data)
     else:
         check_space(space, data)
-    space = with_recipes(space, config, data.kind)
+    space = with_recipes(space, config, data)
     crew = make_crew(config, data, space)
     inline = config.engine.chosen == "inline"
     baseline = config.baseline if baseline is None else baseline

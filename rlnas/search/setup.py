@@ -18,6 +18,7 @@ from rlnas.children.machine import available_cores
 from rlnas.children.recipes import steps_per_epoch
 from rlnas.config import (
     IN_FLIGHT,
+    OF_NUMBERS,
     RECIPE_PARTS,
     FidelityConfig,
     ObjectiveConfig,
@@ -32,7 +33,7 @@ from rlnas.evaluation.process import CHILDREN_PER_WORKER, ProcessExecutor, Proce
 from rlnas.evaluation.ray_executor import RayExecutor, cluster_crew
 from rlnas.evaluation.sizing import ALONE, Crew, Work, choose_crew
 from rlnas.evaluation.training import TrainingEvaluator, TrainingSettings, UserFunction
-from rlnas.objectives import Cost, Objective
+from rlnas.objectives import ACCURACY, R2, Cost, Objective
 from rlnas.spaces import CHAINS, RECIPE_PREFIX, RecipeSpace, Space
 
 _LONG_STEPS, _FEWEST_EPOCHS, _MOST_EPOCHS = 10_000, 8, 30
@@ -95,6 +96,19 @@ class Setup:
                 "fidelity (--fidelity, --chance-restarts) rules trainings of rlnas, and an "
                 "evaluator of your own trains by itself; leave it out"
             )
+        metric, numbers = self.config.objective.metric, self.data.target is not None
+        if metric != ACCURACY and numbers != (metric in OF_NUMBERS):
+            fits = ", ".join(OF_NUMBERS) if numbers else "one of the other metrics"
+            raise ConfigError(
+                f"objective.metric (--metric): {metric} is of {'classes' if numbers else 'numbers'}"
+                f", got data in which {'a number' if numbers else 'a class'} is predicted; take "
+                f"{fits}"
+            )
+        if numbers and self.config.recipe.label_smoothing:
+            raise ConfigError(
+                "recipe.label_smoothing (--label-smoothing) is of classes, got data in which a "
+                "number is predicted; leave it out"
+            )
         if self.config.objective.metric == "f1" and self.data.classes != _TWO:
             raise ConfigError(
                 "objective.metric (--metric): f1 is of two classes, got data with "
@@ -105,6 +119,13 @@ class Setup:
             raise ConfigError(
                 f"recipe.augment (--augment): {', '.join(changed)} changes images, got data of the "
                 f"kind {self.data.kind}; leave it out"
+            )
+        if self.config.controller.skip_density is not None and not any(
+            decision.looks_back for decision in self.space.decisions
+        ):
+            raise ConfigError(
+                "controller.skip_density (--skip-density) is about skip connections, which a space "
+                f"called {self.space.name} does not have; add --space image-skip or leave it out"
             )
         if self.function is not None and self.config.space.search_recipe != "none":
             raise ConfigError(
@@ -198,7 +219,7 @@ class Setup:
             jit_compile=engine.jit_compile,
             latency=engine.latency or objective.cost == "latency",
             size=objective.cost == "size",
-            metric=objective.metric,
+            metric=self.objective.metric,
             resident_megabytes=engine.resident_data,
         )
         return TrainingEvaluator(part, self.function, settings)
@@ -209,7 +230,9 @@ def make_objective(config: ObjectiveConfig) -> Objective:
     cost = None
     if config.cost is not None and config.target is not None:
         cost = Cost(config.cost, config.target, config.form, config.weight)
-    return Objective(config.last_epochs, config.exponent, config.metric, cost)
+    # What is measured after each epoch is the accuracy, or R2 where a number is predicted.
+    metric = ACCURACY if config.metric == R2 else config.metric
+    return Objective(config.last_epochs, config.exponent, metric, cost)
 
 
 def make_crew(config: SearchConfig, data: Data, space: Space) -> Crew:
@@ -261,7 +284,7 @@ def make_space(config: SearchConfig, data: Data) -> Space:
     """
     choices = config.space.choices
     try:
-        return CHAINS[data.kind](
+        return CHAINS[config.space.name or data.kind](
             data.input_shape,
             data.classes,
             max_layers=config.space.max_layers,
@@ -275,13 +298,14 @@ def make_space(config: SearchConfig, data: Data) -> Space:
         raise ConfigError(f"space: {error}") from error
 
 
-def with_recipes(space: Space, config: SearchConfig, kind: str = "image") -> Space:
+def with_recipes(space: Space, config: SearchConfig, data: Data | None = None) -> Space:
     """Return a space in which the recipe is searched too, if the config asks for it.
 
     Args:
         space: The grammar of architectures.
         config: All settings.
-        kind: What the examples are: only images are augmented.
+        data: The data set: only images are augmented, and only labels of classes smoothed. None
+            for images of classes.
 
     Raises:
         ConfigError: The choices of the recipe are wrong, or it is not searched and has some.
@@ -296,17 +320,27 @@ def with_recipes(space: Space, config: SearchConfig, kind: str = "image") -> Spa
             )
         return space
     searched = list(RECIPE_PARTS) if parts == "all" else parts.split(",")
-    if kind != "image" and "augment" in searched:
-        if parts != "all":
+    for part, reason in _unfit_parts(data).items():
+        if part in searched and parts != "all":
             raise ConfigError(
-                f"space.search_recipe (--search-recipe): augment changes images, got data of the "
-                f"kind {kind}; leave it out"
+                f"space.search_recipe (--search-recipe): {part} {reason}; leave it out"
             )
-        searched.remove("augment")
+        if part in searched:
+            searched.remove(part)
     try:
         return RecipeSpace(space, searched, recipe=config.recipe, choices=choices)
     except SpaceError as error:
         raise ConfigError(f"space.choices: {error}") from error
+
+
+def _unfit_parts(data: Data | None) -> dict[str, str]:
+    """Return the parts of a recipe that do not go with the data, and why."""
+    unfit: dict[str, str] = {}
+    if data is not None and data.kind != "image":
+        unfit["augment"] = f"changes images, got data of the kind {data.kind}"
+    if data is not None and data.target is not None:
+        unfit["label_smoothing"] = "is of classes, got data in which a number is predicted"
+    return unfit
 
 
 def _of_recipe(decision: str) -> bool:

@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from rlnas.children.data import Target
 from rlnas.children.datasets.files import SUFFIXES
 from rlnas.children.datasets.rows import is_table
 from rlnas.children.inputs import Inputs, TableInputs
@@ -28,13 +29,14 @@ from rlnas.cost import (
     Frames,
     GlobalMaxPool,
     GlobalPool,
+    Join,
     Layer,
     MaxPool,
     MaxPool1D,
     ResidualDense,
     SeparableConv,
     Shape,
-    layer_cost,
+    layer_costs,
 )
 from rlnas.search.source_inputs import first_layers, input_constants, input_loader
 from rlnas.search.source_training import (
@@ -71,6 +73,7 @@ def model_source(
     class_names: Sequence[str],
     seed: int,
     test_share: float | None = None,
+    target: Target | None = None,
 ) -> str:
     """Return a Keras script that needs no rlnas.
 
@@ -86,12 +89,14 @@ def model_source(
         class_names: Name of each class.
         seed: Seed of the training, and of the split where the data has no test part.
         test_share: Share that is split off then; None for the config's default.
+        target: What is predicted where that is a number; None for classes.
     """
     kind = _kind(data_name)
     loaders = [LOADERS.get(kind, LOADERS["keras"]).replace("<name>", kind)]
     if inputs is not None:
-        loaders = input_loader(inputs, kind)
+        loaders = input_loader(inputs, kind, numbers=target is not None)
     split = any("split(" in loader for loader in loaders)
+    split_function = SPLIT if target is None else SPLIT.replace(", stratify=y", "")
     constants = {
         "INPUT_SHAPE": repr(tuple(int(size) for size in architecture.input_shape)),
         "CLASS_NAMES": _names(class_names),
@@ -101,17 +106,23 @@ def model_source(
         "NORM_MOMENTUM": repr(float(batch_norm_momentum)),
         "SUFFIXES": _brackets("SUFFIXES = {", [_quoted(each) for each in SUFFIXES], "}")[11:],
         **({} if inputs is None else input_constants(inputs, dict(columns or {}))),
+        **(
+            {}
+            if target is None
+            else {"TARGET_MEAN": repr(target.mean), "TARGET_SCALE": repr(target.scale)}
+        ),
     }
-    main = main_function(recipe, table=isinstance(inputs, TableInputs))
+    main = main_function(recipe, table=isinstance(inputs, TableInputs), numbers=target is not None)
     functions = [
-        _build_model(architecture, scale, recipe, inputs),
+        _build_model(architecture, scale, recipe, inputs, target),
         *loaders,
-        *([SPLIT] if split else []),
-        *training_functions(recipe),
+        *([split_function] if split else []),
+        *training_functions(recipe, numbers=target is not None),
         main if kind in DATASETS else main_with_data(main, kind),
     ]
     code = "\n\n".join(function.lstrip("\n") for function in functions)
-    used = [name for name in constants if name in code or name == "CLASS_NAMES"]
+    named = target is None
+    used = [name for name in constants if name in code or (name == "CLASS_NAMES" and named)]
     defined = "\n".join(f"{name} = {constants[name]}" for name in used)
     what = "image" if inputs is None else inputs.kind
     return f"{_head(architecture, kind, code, what)}\n{defined}\n\n\n{code}"
@@ -188,11 +199,16 @@ def _quoted(text: str) -> str:
 
 
 def _build_model(
-    architecture: Architecture, scale: float, recipe: RecipeConfig, inputs: Inputs | None
+    architecture: Architecture,
+    scale: float,
+    recipe: RecipeConfig,
+    inputs: Inputs | None,
+    target: Target | None,
 ) -> str:
+    outputs = "class probabilities" if target is None else "a number"
     lines = [
         "def build_model():",
-        '    """Return the untrained network, from raw inputs to class probabilities."""',
+        f'    """Return the untrained network, from raw inputs to {outputs}."""',
     ]
     if inputs is None:
         lines += [
@@ -202,18 +218,51 @@ def _build_model(
     else:
         lines.append(first_layers(inputs).rstrip())
     shape = architecture.input_shape
-    for number, layer in enumerate(architecture.layers, 1):
-        lines += _layer_lines(layer, f"{layer.kind}_{number}", shape, recipe)
-        shape, _ = layer_cost(layer, shape)
+    costs = layer_costs(architecture.layers, shape)
+    shapes = [behind for behind, _ in costs]
+    taken = {number for layer in architecture.layers for number in getattr(layer, "of", ())}
+    for number, (layer, behind) in enumerate(zip(architecture.layers, shapes, strict=True), 1):
+        name = f"{layer.kind}_{number}"
+        if isinstance(layer, Join):
+            lines += _join_lines(layer, name, shapes)
+        else:
+            lines += _layer_lines(layer, name, shape, recipe)
+        if number in taken:
+            lines.append(f"    x_{number} = x")
+        shape = behind
     if len(shape) > 1:
         pooling = f"GlobalAveragePooling{len(shape) - 1}D"
         lines.append(_line("x", (pooling, ['name="head_pool"'])))
     if recipe.dropout:
         lines.append(_line("x", ("Dropout", ["DROPOUT", 'name="head_dropout"'])))
-    head = [repr(int(architecture.classes)), 'activation="softmax"', 'name="head"']
-    lines.append(_line("outputs", _penalised(("Dense", head), recipe)))
+    activation = ['activation="softmax"'] if target is None else []
+    head = [repr(int(architecture.classes)), *activation, 'name="head"']
+    lines.append(_line("outputs" if target is None else "x", _penalised(("Dense", head), recipe)))
+    if target is not None:
+        scaled = ["TARGET_SCALE", "TARGET_MEAN", 'name="target"']
+        lines.append(_line("outputs", ("Rescaling", scaled)))
     lines.append('    return keras.Model(inputs, outputs, name="child")')
     return "\n".join(lines) + "\n"
+
+
+def _join_lines(layer: Join, name: str, shapes: Sequence[Shape]) -> list[str]:
+    """Return the lines that put the outputs of earlier layers side by side."""
+    if len(layer.of) == 1:
+        return [f"    x = x_{layer.of[0]}"]
+    sides = [max(shapes[number - 1][axis] for number in layer.of) for axis in (0, 1)]
+    lines, given = [], []
+    for place, number in enumerate(layer.of, 1):
+        gaps = [side - shapes[number - 1][axis] for axis, side in enumerate(sides)]
+        given.append(f"x_{number}")
+        if any(gaps):
+            around = repr(tuple((gap // 2, gap - gap // 2) for gap in gaps))
+            options = [around, f'name="{name}_pad_{place}"']
+            given[-1] = f"padded_{place}"
+            lines.append(
+                _brackets(f"    padded_{place} = layers.ZeroPadding2D(", options, f")(x_{number})")
+            )
+    joined = f'    x = layers.Concatenate(name="{name}")('
+    return [*lines, f"{joined}[{', '.join(given)}])"]
 
 
 def _layer_lines(layer: Layer, name: str, shape: Shape, recipe: RecipeConfig) -> list[str]:

@@ -209,13 +209,34 @@ def input_constants(inputs: Inputs, columns: dict[str, str]) -> dict[str, str]:
     return constants
 
 
-def input_loader(inputs: Inputs, source: str) -> list[str]:
+def input_loader(inputs: Inputs, source: str, *, numbers: bool = False) -> list[str]:
     """Return the functions that load the data.
 
     Args:
         inputs: What stands in front of the child.
         source: ``rows``, ``folder`` or ``npz``.
+        numbers: Whether a number is predicted, not a class.
     """
+    loaders = _loaders(inputs, source)
+    if not numbers:
+        return loaders
+    label, number = "CLASS_NAMES.index(row[LABEL_COLUMN].strip())", "[float(row[LABEL_COLUMN])]"
+    return [
+        loader.replace(label, number)
+        .replace("the numbers of their classes", "what is to be predicted")
+        .replace("the numbers of the rows' classes", "what is to be predicted")
+        .replace(", labels as 0, 1, 2, ...", "")
+        .replace(
+            '    classes, y = np.unique(held["y_train"].reshape(-1), return_inverse=True)\n'
+            '    x = held["x_train"]\n',
+            '    x, y = held["x_train"], held["y_train"].reshape(-1, 1)\n',
+        )
+        .replace('np.searchsorted(classes, held["y_test"])', 'held["y_test"].reshape(-1, 1)')
+        for loader in loaders
+    ]
+
+
+def _loaders(inputs: Inputs, source: str) -> list[str]:
     texts = isinstance(inputs, TextInputs)
     if source == "rows":
         return [_ROWS, _TEXT_ARRAYS if texts else _TABLE_ARRAYS]

@@ -81,6 +81,12 @@ def smoothed_loss(y, outputs):
     )
 '''
 
+_SQUARES = '''
+def target_loss(y, outputs):
+    """Return the squares of the errors, in variances of the training part."""
+    return keras.losses.mean_squared_error(y / TARGET_SCALE, outputs / TARGET_SCALE)
+'''
+
 _CHANGES = {
     "flip": 'layers.RandomFlip("horizontal")',
     "rotation": 'layers.RandomRotation(STRENGTH / 4, fill_mode="nearest")',
@@ -154,9 +160,15 @@ def training_constants(recipe: RecipeConfig) -> dict[str, str]:
     }
 
 
-def training_functions(recipe: RecipeConfig) -> list[str]:
-    """Return the functions with which the script trains, `main` not among them."""
+def training_functions(recipe: RecipeConfig, *, numbers: bool = False) -> list[str]:
+    """Return the functions with which the script trains, `main` not among them.
+
+    Args:
+        recipe: How the network is trained.
+        numbers: Whether a number is predicted, not a class.
+    """
     return [
+        *([_SQUARES] if numbers else []),
         *([_augment(recipe)] if recipe.augmentations else []),
         *([_LOSS] if recipe.label_smoothing else []),
         *([_FACTORS] if _by_layer(recipe) else []),
@@ -165,12 +177,13 @@ def training_functions(recipe: RecipeConfig) -> list[str]:
     ]
 
 
-def main_function(recipe: RecipeConfig, *, table: bool = False) -> str:
+def main_function(recipe: RecipeConfig, *, table: bool = False, numbers: bool = False) -> str:
     """Return `main`, for data that the script finds by itself.
 
     Args:
         recipe: How the network is trained.
         table: Whether examples are columns by name.
+        numbers: Whether a number is predicted, not a class.
     """
     trained = "augmented" if recipe.augmentations else "model"
     fit = _FIT_AND_LOWER if recipe.schedule == "plateau" else _FIT
@@ -182,7 +195,18 @@ def main_function(recipe: RecipeConfig, *, table: bool = False) -> str:
         "loss": "smoothed_loss" if recipe.label_smoothing else '"sparse_categorical_crossentropy"',
         "fit": fit.format(trained),
     }
+    if numbers:
+        filled["loss"] = "target_loss"
     main = _filled(_MAIN, filled)
+    if numbers:
+        main = (
+            main.replace('metrics=["accuracy"]', "metrics=[keras.metrics.R2Score()]")
+            .replace("accuracy}", "r2}")
+            .replace("{accuracy:", "{r2:")
+            .replace("_, accuracy =", "_, r2 =")
+            .replace("test accuracy {", "test R2 {")
+            .replace("its test accuracy", "its R2 on the test part")
+        )
     # A table is a dict of columns: its length is their number.
     return main.replace("len(x_train)", "len(y_train)") if table else main
 

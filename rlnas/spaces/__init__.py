@@ -12,6 +12,7 @@ from rlnas.spaces.base import (
     Decision,
     Mask,
     Space,
+    anchor,
     check_token,
     check_tokens,
     fingerprint,
@@ -24,6 +25,7 @@ from rlnas.spaces.choices import ACTIVATIONS, DEFAULT_CHOICES
 from rlnas.spaces.image import ImageSpace
 from rlnas.spaces.recipe import RECIPE_CHOICES, RECIPE_PREFIX, RecipeSpace
 from rlnas.spaces.sequence import AudioSpace, TextSpace
+from rlnas.spaces.skip import SkipSpace
 from rlnas.spaces.table import TableSpace
 from rlnas.spaces.tabular import TabularSpace
 
@@ -40,10 +42,12 @@ __all__ = [
     "ImageSpace",
     "Mask",
     "RecipeSpace",
+    "SkipSpace",
     "Space",
     "TableSpace",
     "TabularSpace",
     "TextSpace",
+    "anchor",
     "check_token",
     "check_tokens",
     "fingerprint",
@@ -54,9 +58,9 @@ __all__ = [
 ]
 
 CHAINS: dict[str, type[ChainSpace]] = {
-    space.name: space for space in (ImageSpace, TextSpace, AudioSpace, TabularSpace)
+    space.name: space for space in (ImageSpace, SkipSpace, TextSpace, AudioSpace, TabularSpace)
 }
-"""The space of chains for each kind of data."""
+"""The spaces of chains by name: for each kind of data one of the same name, and others."""
 
 
 def space_from_json(record: Mapping[str, Any]) -> Space:

@@ -37,10 +37,14 @@ class Decision:
     Attributes:
         name: What is decided, for example ``"conv.filters"``.
         choices: What may stand there; a token is an index into it.
+        looks_back: Whether it is about an earlier part of the sequence, and its choices are
+            whether that is not taken, or is. The space then has a method ``anchor(prefix)`` that
+            returns behind how many tokens that part ended; None before other decisions.
     """
 
     name: str
     choices: tuple[Any, ...]
+    looks_back: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,6 +148,15 @@ class Space(Protocol):
 def max_choices(space: Space) -> int:
     """Return A, the largest number of choices of any decision of the space."""
     return max(len(decision.choices) for decision in space.decisions)
+
+
+def anchor(space: Space, prefix: Sequence[int]) -> int | None:
+    """Return behind how many tokens the part ended that the next decision is about.
+
+    None before decisions that are not about an earlier part; see `Decision`.
+    """
+    found = getattr(space, "anchor", None)
+    return None if found is None else found(prefix)
 
 
 def fingerprint(space: Space) -> str:

@@ -66,7 +66,7 @@ def _append(kept: list[_Placed], layer: Layer, shape: Shape) -> None:
         case Flatten() | GlobalPool():
             _append_global_pool(kept, shape)
         case MaxPool() | AveragePool():
-            kept.append((_smallest(layer, shape), shape))
+            kept.append((smallest_pooling(layer, shape), shape))
             if max(shape[:2]) <= 2:
                 _shrink_max_pools(kept)
         case _:
@@ -103,9 +103,16 @@ def _before_dropout(kept: list[_Placed]) -> int:
     return place
 
 
-def _smallest(pool: MaxPool | AveragePool, shape: Shape) -> MaxPool | AveragePool:
-    """Return the smallest pooling whose windows hold the same pixels."""
-    sides = shape[:2]
+def smallest_pooling(layer: Layer, shape: Shape) -> Layer:
+    """Return the smallest pooling whose windows hold the same pixels; other layers as they are.
+
+    Args:
+        layer: The layer.
+        shape: Shape of its input.
+    """
+    if not isinstance(layer, MaxPool | AveragePool):
+        return layer
+    pool, sides = layer, shape[:2]
     wanted = [_windows(side, pool.size) for side in sides]
     for size in range(2, min(pool.size, 2 * max(sides) + 1)):
         if [_windows(side, size) for side in sides] == wanted:

@@ -42,6 +42,15 @@ _STRIDE = 50
 """Tokens after which a prefix is read ahead, far below the depth of recursion Python allows."""
 
 
+class Node(NamedTuple):
+    """A layer that later ones can be connected to."""
+
+    number: int  # of its record in the network
+    shape: Shape
+    end: int  # tokens up to its last
+    taken: bool = False  # by a later layer
+
+
 class State(NamedTuple):
     """What a prefix has come to; the cost is without a head."""
 
@@ -51,6 +60,9 @@ class State(NamedTuple):
     kind: str | None = None  # type of the layer that is being written
     chosen: tuple[Any, ...] = ()  # its decisions so far
     stopped: bool = False
+    depth: int = 0  # layers that were written; joins are not
+    nodes: tuple[Node, ...] = ()  # what later layers can be connected to, where they can
+    switched: tuple[bool, ...] = ()  # for each node, whether the layer being written takes it
 
 
 class ChainSpace(ABC):
@@ -61,7 +73,7 @@ class ChainSpace(ABC):
 
     Args:
         input_shape: Shape of one example.
-        classes: Number of classes, at least 2.
+        classes: Number of classes; 1 where a number is predicted.
         max_layers: Most layers before the head.
         min_layers: Fewest layers before the head, where more than fewer fit; None for the
             space's own default, or `max_layers` if that is less.
@@ -102,7 +114,7 @@ class ChainSpace(ABC):
     ) -> None:
         """See the class."""
         self.input_shape = self._checked_shape(input_shape)
-        self.classes = whole_number("classes", classes, least=2)
+        self.classes = whole_number("classes", classes)
         self.max_layers = whole_number("max_layers", max_layers)
         self.min_layers = self._fewest_layers(min_layers)
         self.max_params = whole_number("max_params", max_params)
@@ -120,6 +132,7 @@ class ChainSpace(ABC):
         self.decisions: tuple[Decision, ...] = (
             Decision(_TYPE, (*self.types, STOP)),
             *(Decision(name, options) for name, options in self.choices.items()),
+            *self._more_decisions(),
         )
         self._by_name = {decision.name: decision for decision in self.decisions}
         self._width = max(len(decision.choices) for decision in self.decisions)
@@ -158,6 +171,10 @@ class ChainSpace(ABC):
         """Return the layers that the stop adds to a network."""
         return ()
 
+    def _more_decisions(self) -> tuple[Decision, ...]:
+        """Return decisions that are neither a layer's type nor a field of it."""
+        return ()
+
     def _canonical(self, layers: Sequence[Layer]) -> Sequence[Layer]:
         """Return one form for all chains that are the same network."""
         return [layer for layer in layers if getattr(layer, "rate", None) != 0]
@@ -174,11 +191,11 @@ class ChainSpace(ABC):
 
     def decision(self, prefix: Sequence[int]) -> Decision | None:
         """Return what is decided next, or None when the prefix is finished."""
-        return self._decision(_plain(prefix))
+        return self._decision(plain(prefix))
 
     def mask(self, prefix: Sequence[int]) -> Mask:
         """Return which tokens may come next, int8[A]; all zeros for a finished prefix."""
-        return self._mask(_plain(prefix)).copy()
+        return self._mask(plain(prefix)).copy()
 
     def architecture(self, tokens: Sequence[int]) -> Architecture:
         """Return the layers that a finished sequence writes.
@@ -186,7 +203,7 @@ class ChainSpace(ABC):
         Raises:
             SpaceError: A token is out of range or masked, or the sequence is not finished.
         """
-        return self._architecture(_plain(tokens))
+        return self._architecture(plain(tokens))
 
     def key(self, architecture: Architecture) -> str:
         """Return the canonical layers as one line of text."""
@@ -288,13 +305,25 @@ class ChainSpace(ABC):
                 f"expected {'nothing' if decision is None else f'0..{len(decision.choices) - 1}'}"
             )
         choice = decision.choices[token]
+        return self._behind(before, choice, len(prefix))
+
+    def _behind(self, before: State, choice: Any, end: int) -> State:
+        """Return the state behind one more choice.
+
+        Args:
+            before: The state before it.
+            choice: What was chosen.
+            end: How many tokens there are with it.
+        """
         if before.kind is None:
             if choice == STOP:
                 return before._replace(stopped=True, layers=before.layers + self._end(before))
             state = before._replace(kind=choice, chosen=())
         else:
             state = before._replace(chosen=(*before.chosen, choice))
-        return _with_finished_layer(state)
+        if state.kind is None or len(state.chosen) < len(DECIDED[state.kind]):
+            return state
+        return longer(state, LAYER_TYPES[state.kind](*state.chosen))
 
     def _compute_decision(self, prefix: Sequence[int]) -> Decision | None:
         state = self._state(prefix)
@@ -318,13 +347,17 @@ class ChainSpace(ABC):
         for token, choice in enumerate(decision.choices):
             mask[token] = choice != STOP and self._may_begin(str(choice), state)
         if state.layers:
-            whole = len(state.layers) >= self.min_layers and self._may_end(state.ground.shape)
+            whole = state.depth >= self.min_layers and self._may_end_behind(state)
             mask[decision.choices.index(STOP)] = whole or not mask.any()
         return mask
 
+    def _may_end_behind(self, state: State) -> bool:
+        """Tell whether a network may end here."""
+        return self._may_end(state.ground.shape)
+
     def _may_begin(self, kind: str, state: State) -> bool:
         """Tell whether a layer of this type may come next."""
-        if len(state.layers) == self.max_layers:
+        if state.depth == self.max_layers:
             return False
         worth = self._may_follow(kind, state.layers, state.ground.shape)
         return worth and self._fitting.completable(kind, state.ground, state.cost)
@@ -348,16 +381,17 @@ def longer(state: State, layer: Layer) -> State:
     if isinstance(layer, Conv | SeparableConv | Conv1D):
         wide = layer.filters
     ground = Ground(shape, wide, first=False)
-    return State(ground, state.cost + cost, (*state.layers, layer))
+    return state._replace(
+        ground=ground,
+        cost=state.cost + cost,
+        layers=(*state.layers, layer),
+        kind=None,
+        chosen=(),
+        depth=state.depth + 1,
+    )
 
 
-def _with_finished_layer(state: State) -> State:
-    if state.kind is None or len(state.chosen) < len(DECIDED[state.kind]):
-        return state
-    return longer(state, LAYER_TYPES[state.kind](*state.chosen))
-
-
-def _plain(tokens: Sequence[int]) -> Sequence[int]:
+def plain(tokens: Sequence[int]) -> Sequence[int]:
     """Return tokens as a key of the caches: as bytes, quick to make and to find, where they fit."""
     if type(tokens) is bytes:
         return tokens

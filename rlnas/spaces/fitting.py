@@ -5,7 +5,15 @@ from dataclasses import fields
 from functools import lru_cache
 from typing import Any, NamedTuple
 
-from rlnas.cost import LAYER_TYPES, Cost, Shape, activation_flops, head_cost, layer_cost
+from rlnas.cost import (
+    LAYER_TYPES,
+    Cost,
+    Shape,
+    activation_flops,
+    head_cost,
+    join_cost,
+    layer_cost,
+)
 
 DECIDED = {
     kind: tuple(field.name for field in fields(layer)) for kind, layer in LAYER_TYPES.items()
@@ -19,6 +27,7 @@ class Ground(NamedTuple):
     shape: Shape
     widest: int = 0  # filters of the last convolution
     first: bool = True  # no layer was written
+    beside: tuple[Shape, ...] = ()  # of other images that the head would take too
 
 
 Worthwhile = Callable[[str, str, Ground], tuple[Any, ...]]
@@ -77,7 +86,7 @@ class Fitting:
         chosen = self._cheapest(kind, 0, ground)
         if chosen is None:
             return False
-        return _within(self._closing_cost(kind, chosen, ground.shape), self._caps - body)
+        return _within(self._closing_cost(kind, chosen, ground), self._caps - body)
 
     def allowed(
         self, kind: str, chosen: Sequence[Any], ground: Ground, body: Cost
@@ -105,15 +114,17 @@ class Fitting:
         rest = self._cheapest(kind, len(chosen) + 1, ground)
         legal = () if rest is None else self._legal(kind, field, ground)
         return tuple(
-            self._closing_cost(kind, (*chosen, choice, *(rest or ())), ground.shape)
+            self._closing_cost(kind, (*chosen, choice, *(rest or ())), ground)
             if choice in legal
             else None
             for choice in choices
         )
 
-    def _compute_closing_cost(self, kind: str, chosen: tuple[Any, ...], shape: Shape) -> Cost:
+    def _compute_closing_cost(self, kind: str, chosen: tuple[Any, ...], ground: Ground) -> Cost:
         """Return what a layer costs together with the head behind it."""
-        behind, cost = layer_cost(LAYER_TYPES[kind](*chosen), shape)
+        behind, cost = layer_cost(LAYER_TYPES[kind](*chosen), ground.shape)
+        if ground.beside:
+            behind, _ = join_cost([*ground.beside, behind])
         return cost + head_cost(behind, self._classes)
 
     def _compute_cheapest(self, kind: str, place: int, ground: Ground) -> tuple[Any, ...] | None:

@@ -15,7 +15,15 @@ from pydantic import ValidationError
 
 from rlnas.config import AUGMENTATIONS, OPTIMIZERS, RECIPE_PARTS, SCHEDULES, RecipeConfig
 from rlnas.errors import SpaceError, first_line, unknown_name
-from rlnas.spaces.base import Architecture, Decision, Mask, Space, check_tokens, whole_tokens
+from rlnas.spaces.base import (
+    Architecture,
+    Decision,
+    Mask,
+    Space,
+    anchor,
+    check_tokens,
+    whole_tokens,
+)
 
 RECIPE_PREFIX = "recipe."
 """What the names of its decisions begin with."""
@@ -82,6 +90,10 @@ class RecipeSpace:
         prefix = whole_tokens(prefix)
         end = self._end(prefix)
         return self.space.decision(prefix) if end is None else self._next(prefix[end:])
+
+    def anchor(self, prefix: Sequence[int]) -> int | None:
+        """Return behind how many tokens the part ended that is decided on; see `Decision`."""
+        return anchor(self.space, prefix) if self._end(whole_tokens(prefix)) is None else None
 
     def mask(self, prefix: Sequence[int]) -> Mask:
         """Return which tokens may come next, int8[A]; all zeros for a finished prefix."""

@@ -2,11 +2,11 @@
 
 from rlnas.cost import Layer, Shape
 
-_CONVOLUTIONS = ("conv", "sepconv")
-_POOLINGS = ("maxpool", "avgpool")
-_DROPPED_BEHIND = (*_POOLINGS, "flatten", "globalpool", "dense")
+CONVOLUTIONS = ("conv", "sepconv")
+POOLINGS = ("maxpool", "avgpool")
+_DROPPED_BEHIND = (*POOLINGS, "flatten", "globalpool", "dense")
 IMAGE_ENDS = ("flatten", "globalpool")
-_IMAGE_ONLY = (*_CONVOLUTIONS, *_POOLINGS, *IMAGE_ENDS)
+_IMAGE_ONLY = (*CONVOLUTIONS, *POOLINGS, *IMAGE_ENDS)
 _POOLED_BEHIND = 4
 """Convolutions a global pooling needs: before, a pixel sees too little of the image (chosen)."""
 _MOST_DENSE = 2
@@ -17,13 +17,13 @@ def may_follow(kind: str, layers: tuple[Layer, ...]) -> bool:
     """Tell whether a type of layer is worth writing behind these layers."""
     if not layers:
         return kind == "conv"
-    if kind in _POOLINGS:
-        return [each.kind for each in layers if each.kind != "dropout"][-1] not in _POOLINGS
+    if kind in POOLINGS:
+        return [each.kind for each in layers if each.kind != "dropout"][-1] not in POOLINGS
     if kind == "dropout":
         last = [each.kind for each in layers if each.kind not in IMAGE_ENDS][-1]
         return layers[-1].kind in _DROPPED_BEHIND and last != "dropout"
     if kind == "globalpool":
-        return sum(layer.kind in _CONVOLUTIONS for layer in layers) >= _POOLED_BEHIND
+        return sum(layer.kind in CONVOLUTIONS for layer in layers) >= _POOLED_BEHIND
     return kind != "dense" or sum(layer.kind == "dense" for layer in layers) < _MOST_DENSE
 
 
@@ -33,7 +33,7 @@ def fits_shape(kind: str, shape: Shape) -> bool:
         return len(shape) == 1
     if kind in _IMAGE_ONLY and len(shape) != 3:
         return False
-    return kind not in _POOLINGS or may_step(2, shape)
+    return kind not in POOLINGS or may_step(2, shape)
 
 
 def may_step(stride: int, shape: Shape) -> bool:

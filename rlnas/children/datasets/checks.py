@@ -63,6 +63,33 @@ def as_labels(y: Any, what: str, count: int) -> Array:
     return _as_texts(y) if _are_texts(y) else _as_whole_numbers(y, what)
 
 
+def as_numbers(y: Any, what: str, count: int) -> Array:
+    """Return numbers that are to be predicted, one per example, as float32.
+
+    Args:
+        y: Finite numbers, shape ``(n,)`` or ``(n, 1)``.
+        what: Name of the array, for the sentence.
+        count: Number of examples.
+
+    Raises:
+        DataError: They are no such numbers, or fewer or more than examples.
+    """
+    y = _as_array(y, what)
+    if y.ndim == 2 and y.shape[1] == 1:
+        y = y[:, 0]
+    if y.ndim != 1 or y.dtype.kind not in _NUMBERS:
+        raise DataError(
+            f"{what} must hold one number per example to be predicted, got an array of {y.dtype} "
+            f"of shape {y.shape}; leave --task regression out for classes"
+        )
+    if len(y) != count:
+        raise DataError(f"{what} has {len(y)} labels for {count} examples; expected one for each")
+    with np.errstate(over="ignore"):
+        numbers: Array = y.astype(np.float32)
+    _check_finite(numbers[:, np.newaxis], what)
+    return numbers
+
+
 def encode(y_train: Array, y_test: Array | None) -> tuple[Array, Labels, Labels | None]:
     """Return the sorted labels that occur, and both parts as places among them.
 

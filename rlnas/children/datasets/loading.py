@@ -36,7 +36,7 @@ def load_data(source: Any, config: DataConfig, seed: int, kind: str | None = Non
         config: The name to read if there is no source, and the shares of the validation
             part and of the test part. A test part that is given is taken as it is.
         seed: Seed of the stratified splits.
-        kind: What the examples are, one of `rlnas.config.SPACES`; None to see it from them.
+        kind: What the examples are, one of `rlnas.config.KINDS`; None to see it from them.
 
     Raises:
         DataError: The data is missing, unreadable or unfit; one sentence says why.

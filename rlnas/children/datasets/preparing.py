@@ -5,14 +5,17 @@ from typing import Any
 
 import numpy as np
 
-from rlnas.children.data import Array, Data, Labels, sealed
-from rlnas.children.datasets.checks import as_images, as_labels, encode
+from rlnas.children.data import Array, Data, Labels, Target, sealed
+from rlnas.children.datasets.checks import as_images, as_labels, as_numbers, encode
 from rlnas.children.datasets.raw import Raw
 from rlnas.config import DataConfig
 from rlnas.errors import DataError
 
 _SHOWN = 32
 """Raw examples that are kept, to compare exported models on (chosen)."""
+
+_FEWEST = 2
+"""Examples with numbers to predict that a part needs: one has no variance."""
 
 _OUTLIERS = 2
 """How much further one of two parts may reach on the same scale (chosen)."""
@@ -31,6 +34,8 @@ def prepare(raw: Raw, config: DataConfig, seed: int) -> Data:
     """
     if raw.kind != "image":
         return _prepare_others(raw, config, seed)
+    if config.task == "regression":
+        raise DataError("numbers are predicted of tables and texts, not of images (--task)")
     x, x_test = _examples(raw)
     y_given = as_labels(raw.y_train, "y_train", len(x))
     y_test_given = None if x_test is None else as_labels(raw.y_test, "y_test", len(x_test))
@@ -64,20 +69,25 @@ def _prepare_others(raw: Raw, config: DataConfig, seed: int) -> Data:
     x, x_val, x_test = raw.x_train, raw.x_val, raw.x_test
     if raw.kind == "tabular":
         _check_columns(x)
-    y_given = as_labels(raw.y_train, "y_train", count(x))
-    y_test_given = None if x_test is None else as_labels(raw.y_test, "y_test", count(x_test))
-    labels, y, y_test = encode(y_given, y_test_given)
-    names = _class_names(labels, raw.class_names)
+    numbers = _of_numbers(raw, config)
+    read = as_numbers if numbers else as_labels
+    y = read(raw.y_train, "y_train", count(x))
+    y_test = None if x_test is None else read(raw.y_test, "y_test", count(x_test))
+    y_val = None if x_val is None else read(raw.y_val, "y_val", count(x_val))
+    names: tuple[str, ...] = ()
+    if not numbers:
+        labels, y, y_test = encode(y, y_test)
+        y_val = None if y_val is None else np.searchsorted(labels, y_val).astype(np.int64)
+        names = _class_names(labels, raw.class_names)
     if x_test is None or y_test is None:
         rest, part = _split(y, config.test, seed, names, "test (--test-share)")
         x_test, y_test = chosen(x, part), y[part]
         x, y = chosen(x, rest), y[rest]
-    if x_val is None:
+    if x_val is None or y_val is None:
         rest, part = _split(y, config.validation, seed, names, "validation (--validation)")
         x_val, y_val = chosen(x, part), y[part]
         x, y = chosen(x, rest), y[rest]
-    else:
-        y_val = np.searchsorted(labels, as_labels(raw.y_val, "y_val", count(x_val)))
+    target = _target(y) if numbers else None
     if raw.kind == "audio":
         samples = usual_length(x)
         x, x_val, x_test = (one_length(each, samples) for each in (x, x_val, x_test))
@@ -87,18 +97,40 @@ def _prepare_others(raw: Raw, config: DataConfig, seed: int) -> Data:
         Data(
             name=raw.name,
             x_train=prepared(inputs, x),
-            y_train=y,
+            y_train=_normalised(y, target),
             x_val=prepared(inputs, x_val),
-            y_val=y_val.astype(np.int64),
+            y_val=_normalised(y_val, target),
             x_test=prepared(inputs, x_test),
-            y_test=y_test,
+            y_test=_normalised(y_test, target),
             class_names=names,
             scale=1.0,
             fingerprint="",
             inputs=inputs,
             raw=chosen(x_val, slice(0, _SHOWN)),
+            target=target,
         )
     )
+
+
+def _of_numbers(raw: Raw, config: DataConfig) -> bool:
+    """Tell whether labels are numbers to predict: by the config, or by what they are."""
+    if config.task is not None:
+        return config.task == "regression"
+    y = np.asarray(raw.y_train)
+    return y.dtype.kind == "f" and bool((np.isfinite(y) & (y != np.floor(y))).any())
+
+
+def _target(y: Array) -> Target:
+    mean, scale = float(np.mean(y, dtype=np.float64)), float(np.std(y, dtype=np.float64))
+    if scale <= 1e-12 * max(abs(mean), 1e-300):
+        raise DataError(f"all labels of the training part are {mean:g}; expected different ones")
+    return Target(mean, scale)
+
+
+def _normalised(y: Array, target: Target | None) -> Array:
+    if target is None:
+        return y
+    return ((y.astype(np.float64) - target.mean) / target.scale).astype(np.float32)
 
 
 def _check_columns(x: Mapping[str, Array]) -> None:
@@ -164,6 +196,8 @@ def _split(
     """Return the indices of what remains and of the part, classes in proportion in both."""
     from sklearn.model_selection import train_test_split
 
+    if not names:
+        return _split_numbers(y, share, seed, part)
     counts = np.bincount(y, minlength=len(names))
     rarest = int(np.argmin(counts))
     if counts[rarest] < 2:
@@ -184,6 +218,19 @@ def _split(
             f"class {names[lost[0]]!r} has too few examples for a {part} share of {share:g}: all "
             f"{counts[lost[0]]} would be split off; add some, or take a smaller share"
         )
+    return rest, split
+
+
+def _split_numbers(y: Array, share: float, seed: int, part: str) -> tuple[Labels, Labels]:
+    from sklearn.model_selection import train_test_split
+
+    size = round(share * len(y))
+    if min(size, len(y) - size) < _FEWEST:
+        raise DataError(
+            f"a {part} share of {share:g} parts {len(y)} examples into {len(y) - size} and {size}, "
+            f"but both need at least {_FEWEST}; change the share"
+        )
+    rest, split = train_test_split(np.arange(len(y)), test_size=size, random_state=seed)
     return rest, split
 
 

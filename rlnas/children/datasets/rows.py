@@ -83,8 +83,7 @@ def _texts(rows: Rows, tests: Rows | None, config: DataConfig) -> Raw:
             if not text.strip():
                 raise DataError(f"{each.place(row)}: the text is empty; remove the line")
     parts = _parts(rows, tests, config)
-    labels = {name: _labels(part, config.label_column) for name, part in parts.items()}
-    _check_known(parts, labels)
+    labels = _all_labels(parts, config)
     x = {
         name: np.array(part.column(config.text_column), dtype=object)
         for name, part in parts.items()
@@ -95,8 +94,7 @@ def _texts(rows: Rows, tests: Rows | None, config: DataConfig) -> Raw:
 def _columns(rows: Rows, tests: Rows | None, config: DataConfig) -> Raw:
     _check_column(rows, config.label_column)
     parts = _parts(rows, tests, config)
-    labels = {name: _labels(part, config.label_column) for name, part in parts.items()}
-    _check_known(parts, labels)
+    labels = _all_labels(parts, config)
     left_out = {config.label_column, config.split_column}
     names = [name for name in rows.header if name not in left_out]
     if not names:
@@ -196,6 +194,41 @@ def _parts(rows: Rows, tests: Rows | None, config: DataConfig) -> dict[str, Rows
 def _some(rows: Rows, places: Sequence[int]) -> Rows:
     cells, lines = [rows.cells[k] for k in places], [rows.lines[k] for k in places]
     return Rows(rows.path, rows.header, cells, lines)
+
+
+def _all_labels(parts: dict[str, Rows], config: DataConfig) -> dict[str, Array]:
+    """Return the labels of each part: classes, or numbers that are to be predicted."""
+    name = config.label_column
+    train = [label.strip() for label in parts["train"].column(name)]
+    if config.task == "regression" or (config.task is None and _are_measures(train)):
+        return {part: _targets(rows, name) for part, rows in parts.items()}
+    labels = {part: _labels(rows, name) for part, rows in parts.items()}
+    _check_known(parts, labels)
+    return labels
+
+
+def _are_measures(cells: Sequence[str]) -> bool:
+    """Tell whether these are all numbers, and not all of them whole."""
+    try:
+        numbers = [float(cell) for cell in cells]
+    except ValueError:
+        return False
+    return any(not number.is_integer() for number in numbers)
+
+
+def _targets(rows: Rows, name: str) -> Array:
+    numbers = np.empty(len(rows.cells), dtype=np.float32)
+    for row, cell in enumerate(rows.column(name)):
+        try:
+            numbers[row] = float(cell)
+        except ValueError:
+            numbers[row] = np.nan
+        if not math.isfinite(numbers[row]):
+            raise DataError(
+                f"{rows.place(row)}: {name} is {cell.strip()!r}; expected a finite number to "
+                "predict (--task classification for names of classes)"
+            )
+    return numbers
 
 
 def _labels(rows: Rows, name: str) -> Array:

@@ -5,7 +5,7 @@ from typing import Any
 
 import yaml
 
-from rlnas.cost import describe, head_cost, layer_cost, network_cost
+from rlnas.cost import describe, head_cost, layer_costs, network_cost
 from rlnas.search.monitor.records import FinalRecord, TrialRecord
 from rlnas.spaces import Architecture
 
@@ -44,8 +44,10 @@ def config_text(config: Mapping[str, Any]) -> str:
 def _layer_rows(architecture: Architecture) -> list[list[str]]:
     shape, classes = architecture.input_shape, architecture.classes
     rows = [["0", "input", _shape(shape), ""]]
-    for number, layer in enumerate(architecture.layers, 1):
-        shape, cost = layer_cost(layer, shape)
+    costs = layer_costs(architecture.layers, shape)
+    for number, (layer, (shape, cost)) in enumerate(
+        zip(architecture.layers, costs, strict=True), 1
+    ):
         rows.append([str(number), describe(layer), _shape(shape), f"{cost.params:,}"])
     head = f"head, dense {classes} softmax"
     rows.append(["", head, _shape((classes,)), f"{head_cost(shape, classes).params:,}"])
