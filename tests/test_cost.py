@@ -22,6 +22,7 @@ from rlnas.cost import (
     Frames,
     GlobalMaxPool,
     GlobalPool,
+    Join,
     MaxPool,
     MaxPool1D,
     ResidualDense,
@@ -58,6 +59,7 @@ OTHERS = [
     Frames(),
     GlobalMaxPool(),
     ResidualDense(16, "relu", 0.2),
+    Join((1, 3)),
 ]
 
 

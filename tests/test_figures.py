@@ -3,8 +3,9 @@
 import numpy as np
 import pytest
 
+from rlnas.children.data import Target
 from rlnas.children.figures import figure
-from rlnas.config import METRICS
+from rlnas.config import METRICS, OF_NUMBERS
 
 Y = np.array([0, 0, 0, 1])
 ANSWERS = np.array([[0.9, 0.1], [0.6, 0.4], [0.3, 0.7], [0.2, 0.8]])
@@ -28,9 +29,16 @@ class Answering:
         return np.asarray(x)
 
 
-@pytest.mark.parametrize("name", METRICS)
+@pytest.mark.parametrize("name", sorted(set(METRICS) - set(OF_NUMBERS)))
 def test_figure_is_that_of_the_answers(name):
     assert figure(name, Answering(), ANSWERS, Y) == pytest.approx(EXPECTED[name])
+
+
+def test_figures_of_numbers_are_on_their_own_scale():
+    answers, y = np.array([[1.0], [0.0], [2.0]]), np.array([0.0, 0.0, 3.0])
+    target = Target(mean=100, scale=10)
+    assert figure("mae", Answering(), answers, y, target) == pytest.approx(10 * 2 / 3)
+    assert figure("r2", Answering(), answers, y, target) == pytest.approx(1 - 2 / 6)
 
 
 def test_class_without_examples_has_no_area():

@@ -315,7 +315,7 @@ def test_damaged_description_is_refused(record, sentence):
         ({"input_shape": (0, 8, 1)}, "size of the input shape must be a whole number, at least 1"),
         ({"input_shape": (8.5, 8, 1)}, "got 8.5"),
         ({"input_shape": (None, 8, 1)}, "got None"),
-        ({"classes": 1}, "classes must be a whole number, at least 2, got 1"),
+        ({"classes": 0}, "classes must be a whole number, at least 1, got 0"),
         ({"classes": "ten"}, "got 'ten'"),
         ({"max_layers": 0}, "max_layers must be a whole number, at least 1, got 0"),
         ({"max_layers": True}, "got True"),

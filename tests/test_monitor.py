@@ -71,7 +71,14 @@ def make_records(count: int, pictures=()) -> list[TrialRecord]:
         metrics = (
             None
             if reward is None
-            else Metrics((0.1, reward), seconds=2.0, peak_memory=500.0, latency=0.5)
+            else Metrics(
+                (0.1, reward),
+                seconds=2.0,
+                peak_memory=500.0,
+                latency=0.5,
+                trainings=2,
+                spread=0.1,
+            )
         )
         records.append(
             TrialRecord(
@@ -225,7 +232,8 @@ def test_scalars_are_those_of_the_record(written, read):
             "search/repeat_rate": 2 / 32,
             "search/invalid_rate": 4 / 30,
             "child/val_accuracy": record.reward,
-            "child/epochs": 2.0,
+            "child/epochs": 4.0,
+            "child/spread": 0.1,
             "child/seconds": 2.0,
             "child/latency": 0.5,
             "child/peak_memory": 500.0,

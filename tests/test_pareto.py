@@ -112,7 +112,7 @@ def test_real_children_are_rewarded_by_another_metric_and_their_size(tmp_path):
         ({"target": 3}, "got --cost-target 3 without --cost"),
         ({"metric": "log_loss", "cost": "params", "target": 3}, "take --cost-form absolute"),
         ({"metric": "log_loss", "exponent": 3}, "has no power, got --reward-exponent 3"),
-        ({"metric": "f2"}, "unknown metric 'f2': did you mean f1"),
+        ({"metric": "f11"}, "unknown metric 'f11': did you mean f1"),
     ],
 )
 def test_objective_that_makes_no_sense_is_refused(objective, sentence, tmp_path):

@@ -211,7 +211,7 @@ class Oracle:
     def __init__(self, sign):
         self.sign, self.fitted_on, self.trials, self.predicted = sign, [], [], []
 
-    def fit(self, known, targets, trials):
+    def fit(self, known, targets, trials, noise=None):
         self.fitted_on.append(len(known))
         self.trials.append(trials)
 

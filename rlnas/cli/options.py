@@ -15,6 +15,7 @@ _TITLES = {
     "controller": "Controller",
     "recipe": "How a child is trained",
     "fidelity": "Which children are trained for all epochs",
+    "evaluation": "How often each child is trained",
     "objective": "Reward",
     "budget": "Budget",
     "engine": "Workers",

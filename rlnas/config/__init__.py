@@ -28,6 +28,7 @@ from rlnas.config.recipe import RecipeConfig
 from rlnas.config.schema import (
     BudgetConfig,
     DataConfig,
+    EvaluationConfig,
     FidelityConfig,
     FinalConfig,
     SearchConfig,
@@ -58,6 +59,7 @@ __all__ = [
     "ControllerConfig",
     "DataConfig",
     "EngineConfig",
+    "EvaluationConfig",
     "FidelityConfig",
     "FinalConfig",
     "Flag",

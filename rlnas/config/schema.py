@@ -159,6 +159,29 @@ class FidelityConfig(Record):
     )
 
 
+class EvaluationConfig(Record):
+    """How often a child is trained for one reward."""
+
+    folds: Whole | None = option(
+        None,
+        "Train each child on so many folds of the data, in each of which another part is kept "
+        "aside, and reward the mean; for small data. Default: one split (chosen).",
+        ge=2,
+        le=50,
+    )
+    repeats: Count = option(
+        1,
+        "Train each child so many times, each from a seed of its own, and reward the mean "
+        "(chosen).",
+        le=50,
+    )
+
+    @property
+    def trainings(self) -> int:
+        """Trainings of a child."""
+        return (self.folds or 1) * self.repeats
+
+
 class BudgetConfig(Record):
     """When the search ends: at the first limit that is reached."""
 
@@ -226,6 +249,7 @@ class SearchConfig(Record):
     recipe: RecipeConfig = RecipeConfig()
     objective: ObjectiveConfig = ObjectiveConfig()
     fidelity: FidelityConfig = FidelityConfig()
+    evaluation: EvaluationConfig = EvaluationConfig()
     budget: BudgetConfig = BudgetConfig()
     engine: EngineConfig = EngineConfig()
     final: FinalConfig = FinalConfig()
@@ -248,6 +272,15 @@ class SearchConfig(Record):
                 "epochs 1; raise --epochs or leave --fidelity out"
             )
             raise refusal(sentence)
+        return self
+
+    @model_validator(mode="after")
+    def _whole_trainings(self) -> "SearchConfig":
+        if self.evaluation.trainings > 1 and self.fidelity != FidelityConfig():
+            raise refusal(
+                "a child of which several trainings count is trained whole each time, got "
+                "--folds or --repeats with --fidelity or --chance-restarts; leave one of them out"
+            )
         return self
 
     @model_validator(mode="after")

@@ -39,12 +39,14 @@ class Trajectory:
         reward: The reward, in the objective's units; None for a failed child, which
             ranks below all others.
         repeated: Whether the reward was known from an earlier trial with the same key.
+        error: Standard error of the reward, 0 where it is not known.
     """
 
     tokens: tuple[int, ...]
     log_probs: tuple[float, ...]
     reward: float | None
     repeated: bool = False
+    error: float = 0.0
 
 
 class Controller(Protocol):
@@ -56,6 +58,9 @@ class Controller(Protocol):
     batches keeps what it has until the batch is full. Only `act`, `learn` and `load`
     may change state, and `state` returns all of it: after ``other.load(one.state())``
     both go on bit for bit alike.
+
+    A controller may have a method ``recall(keys)``. It is called before `load` with the canonical
+    key of each token sequence of the run, which takes long to find again.
     """
 
     def act(self, observation: Array, mask: Array) -> Action:

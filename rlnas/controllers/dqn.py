@@ -1,6 +1,6 @@
 """Deep Q-learning over token prefixes, explored on MetaQNN's schedule."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -155,6 +155,10 @@ class DQNController:
         self._history.load(state["history"])
         self._known.load(state["known"], self._history)
         self._results = int(state["results"])
+
+    def recall(self, keys: Mapping[tuple[int, ...], str]) -> None:
+        """Take the keys of what was proposed; see `Controller`."""
+        self._known.recall(keys)
 
     def save_weights(self, path: Path) -> None:
         """Write the Q-network's weights as a Keras file.

@@ -29,6 +29,7 @@ class History:
         # The same as plain numbers, so that a state is a copy and no loop.
         self._written, self._lengths = array("h"), array("h")
         self._rewards = array("d")  # minus infinity for a failed child
+        self._errors = array("d")  # 0 where it is not known
         self._ordered: list[float] = []
         self._best: list[tuple[float, int]] = []  # of the elite: minus reward, place
 
@@ -45,8 +46,14 @@ class History:
         """The highest reward, minus infinity if there is none."""
         return self._ordered[-1] if self._ordered else -np.inf
 
-    def add(self, tokens: Tokens, reward: float | None) -> None:
-        """Take in an architecture; None, a failed child, ranks below all others."""
+    def add(self, tokens: Tokens, reward: float | None, error: float = 0.0) -> None:
+        """Take in an architecture; None, a failed child, ranks below all others.
+
+        Args:
+            tokens: The architecture.
+            reward: What it earned.
+            error: The standard error of that; 0 if it is not known.
+        """
         earned = -np.inf if reward is None else float(reward)
         if reward is not None:
             insort(self._best, (-earned, len(self._tokens)))
@@ -56,6 +63,7 @@ class History:
         self._written.extend(tokens)
         self._lengths.append(len(tokens))
         self._rewards.append(earned)
+        self._errors.append(error)
         insort(self._ordered, earned)
 
     def elite(self) -> list[Tokens]:
@@ -74,6 +82,10 @@ class History:
         """Return all rewards, minus infinity for failed children."""
         return _numbers(self._rewards)
 
+    def errors(self) -> npt.NDArray[np.float64]:
+        """Return the standard errors of all rewards, 0 where one is not known."""
+        return _numbers(self._errors)
+
     def standing(self, reward: float | None) -> float:
         """Return where a reward stands among all: -1 for the worst, 1 for the best."""
         earned = -np.inf if reward is None else float(reward)
@@ -85,19 +97,21 @@ class History:
         """Return all of it as arrays: tokens one behind the other, lengths and rewards."""
         tokens = _numbers(self._written)
         small = tokens.astype(np.int8) if tokens.max(initial=0) < 128 else tokens
-        return {
+        state = {
             "tokens": small,
             "lengths": _numbers(self._lengths),
             "rewards": _numbers(self._rewards),
         }
+        return {**state, "errors": self.errors()} if self.errors().any() else state
 
     def load(self, state: Mapping[str, npt.NDArray[Any]]) -> None:
         """Set what `state` returned."""
         self.__init__(self._elite)  # type: ignore[misc]
         ends = np.cumsum(state["lengths"], dtype=np.int64)
         rows = np.split(state["tokens"], ends[:-1]) if len(ends) else []
-        for row, reward in zip(rows, state["rewards"].tolist(), strict=True):
-            self.add(tuple(row.tolist()), None if reward == -np.inf else reward)
+        errors = state.get("errors", np.zeros(len(rows))).tolist()
+        for row, reward, error in zip(rows, state["rewards"].tolist(), errors, strict=True):
+            self.add(tuple(row.tolist()), None if reward == -np.inf else reward, error)
 
 
 def _numbers(buffer: "array[Any]") -> npt.NDArray[Any]:

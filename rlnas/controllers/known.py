@@ -1,6 +1,6 @@
 """Which architectures were proposed, so that nothing is proposed twice."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from rlnas.controllers.history import History, Tokens
 from rlnas.spaces import Space
@@ -21,7 +21,12 @@ class Known:
         self._space = space
         self._keys: set[str] = set()
         self._read: dict[Tokens, str] = {}
+        self._recalled: Mapping[Tokens, str] = {}
         self._unlearned: list[Tokens] = []  # in no history when the state was last asked for
+
+    def recall(self, keys: Mapping[Tokens, str]) -> None:
+        """Take keys that somebody knows, so that the next `load` need not find them again."""
+        self._recalled = keys
 
     def key(self, tokens: Tokens) -> str:
         """Return the canonical key of an architecture."""
@@ -53,6 +58,8 @@ class Known:
 
     def load(self, state: Sequence[Sequence[int]], history: History) -> None:
         """Set what is in a history and what `state` returned."""
-        self._keys, self._unlearned = {self.key(tokens) for tokens in history.all()}, []
+        recalled = self._recalled
+        keys = (recalled.get(tokens) or self.key(tokens) for tokens in history.all())
+        self._keys, self._unlearned, self._recalled = set(keys), [], {}
         for each in state:
             self.add(tuple(int(token) for token in each))

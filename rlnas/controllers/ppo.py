@@ -5,7 +5,7 @@ this size learns from some hundred results only if it takes several steps on eac
 at ranks rather than at rewards, and proposes nothing twice; `docs/benchmarks.md` measures it.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -307,6 +307,10 @@ class PPOController:
         self._since_best = int(state["since_best"])
         self._begun = bool(state.get("begun", False))  # older states lack it
 
+    def recall(self, keys: Mapping[Tokens, str]) -> None:
+        """Take the keys of what was proposed; see `Controller`."""
+        self._known.recall(keys)
+
     def save_weights(self, path: Path) -> None:
         """Write the policy's weights as a Keras file.
 
@@ -399,7 +403,7 @@ class PPOController:
         self._since_best = 0 if better else self._since_best + 1
         if self._since_best and self._since_best % self._settings.stagnation == 0:
             self._heated = len(self._history)
-        self._history.add(trajectory.tokens, trajectory.reward)
+        self._history.add(trajectory.tokens, trajectory.reward, trajectory.error)
         self._batch.append((trajectory.tokens, trajectory.log_probs, trajectory.reward))
         if self._screen is not None:
             self._screen.observe(trajectory.tokens, trajectory.reward)

@@ -1,6 +1,6 @@
 """The surrogate screen: of many candidates, which is worth a training?"""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -38,6 +38,9 @@ _SHARE = MOST_KNOWN // 3
 _READ = 4096
 """Candidates whose features are kept (chosen)."""
 
+_MOST_NOISE = 4.0
+"""How much more than the mean a reward's chance may count, and how much less (chosen)."""
+
 
 class Screen:
     """Predicts what was not trained from what was, and knows whether it can be trusted.
@@ -57,7 +60,7 @@ class Screen:
         """See the class."""
         self._encoder = Encoder(space)
         self._surrogate, self._history, self._seed = surrogate, history, seed
-        self._rows: list[Row] = []
+        self._rows: dict[int, Row] = {}  # by place in the history, of what was fitted on
         self._features: Features | None = None  # of all that was fitted on, while it was all
         self._read: dict[Tokens, Row] = {}
         self._fitted = 0
@@ -109,7 +112,8 @@ class Screen:
     def best_known(self) -> Tokens:
         """Return the architecture with the highest posterior mean among those that were trained."""
         self._refit()
-        mean, _ = self._surrogate.predict(self._encoder.features(self._known_rows()))
+        rows = self._known_rows(range(len(self._history)))
+        mean, _ = self._surrogate.predict(self._encoder.features(rows))
         return self._history.tokens(int(np.argmax(mean)))
 
     def predict(
@@ -161,7 +165,7 @@ class Screen:
     def load(self, state: Mapping[str, Any]) -> None:
         """Go on from a state; the history was loaded before."""
         self._surrogate.load(state["surrogate"])
-        self._rows, self._read, self._fitted, self._features = [], {}, 0, None
+        self._rows, self._read, self._fitted, self._features = {}, {}, 0, None
         self._seed, self._turn = int(state["seed"]), int(state["turn"])
         self._predicted = {tuple(tokens): float(mean) for tokens, mean in state["predicted"]}
         self._watched = [(float(p), float(r)) for p, r in state["watched"].tolist()]
@@ -184,22 +188,26 @@ class Screen:
 
     def _fit(self, known: int) -> None:
         """Fit on the first so many trials."""
-        rewards, rows = self._history.rewards()[:known], self._known_rows()
+        rewards = self._history.rewards()[:known]
         chosen = self._chosen(rewards)
         if known <= MOST_KNOWN and self._features is not None:  # all of them: most are there
-            new = rows[len(self._features) : known]
+            new = self._known_rows(range(len(self._features), known))
             features = self._features.followed_by(self._encoder.features(new))
         else:
-            features = self._encoder.features([rows[place] for place in chosen])
+            features = self._encoder.features(self._known_rows(chosen))
         self._features = features if known <= MOST_KNOWN else None
-        self._surrogate.fit(features, rank_normalised(rewards[chosen]), known)
+        noise = _noise(self._history.errors()[:known][chosen])
+        self._surrogate.fit(features, rank_normalised(rewards[chosen]), known, noise)
         self._fitted, self._foreseen = known, {}
 
-    def _known_rows(self) -> list[Row]:
-        """Return the features of all that was trained; each is read once."""
-        for place in range(len(self._rows), len(self._history)):
-            self._rows.append(self._encoder.row(self._history.tokens(place)))
-        return self._rows
+    def _known_rows(self, places: Iterable[int]) -> list[Row]:
+        """Return the features of what was trained, by its places; each is read once."""
+        rows = []
+        for place in places:
+            if place not in self._rows:
+                self._rows[place] = self._encoder.row(self._history.tokens(place))
+            rows.append(self._rows[place])
+        return rows
 
     def _chosen(self, rewards: npt.NDArray[np.float64]) -> list[int]:
         """Return what to fit on: all, or the best, the newest and a sample of the rest."""
@@ -226,3 +234,17 @@ class Screen:
             self.on = False
         elif self.correlation > _ON:
             self.on = True
+
+
+def _noise(errors: npt.NDArray[np.float64]) -> npt.NDArray[np.float64] | None:
+    """Return the variance of each reward's chance in their mean; None where none is known.
+
+    A standard error of a few trainings is itself uncertain: none counts less than a quarter of the
+    mean or more than four times it (chosen). One that is not known counts as the mean.
+    """
+    squares = errors**2
+    known = squares > 0
+    if not known.any():
+        return None
+    shares = np.where(known, squares / squares[known].mean(), 1.0)
+    return np.asarray(np.clip(shares, 1 / _MOST_NOISE, _MOST_NOISE))

@@ -54,12 +54,16 @@ class Surrogate(Protocol):
 
     name: str
 
-    def fit(self, known: Features, targets: Floats, trials: int) -> None:
+    def fit(
+        self, known: Features, targets: Floats, trials: int, noise: Floats | None = None
+    ) -> None:
         """Learn anew.
 
         Args:
             known: N architectures.
             targets: float64[N].
+            noise: float64[N], the variance of each target's chance in their mean; None where all
+                are alike.
             trials: How many architectures are known in truth, of which these are a part. A
                 second fit with as many changes nothing.
         """
@@ -155,16 +159,18 @@ class GaussianProcess:
         self._factor: Singles = np.zeros((0, 0), dtype=np.float32)
         self._weights: Singles = np.zeros(0, dtype=np.float32)
 
-    def fit(self, known: Features, targets: Floats, trials: int) -> None:
+    def fit(
+        self, known: Features, targets: Floats, trials: int, noise: Floats | None = None
+    ) -> None:
         """Learn anew; arguments as in `Surrogate.fit`."""
         with _BLAS.limit(**_ONE_THREAD):
             if self._kernel is None or trials >= _WEIGHED_AGAIN * self._weighed:
                 apart = _apart(known, known)
-                self._kernel, self._weighed = _mean_kernel(*apart, targets), trials
+                self._kernel, self._weighed = _mean_kernel(*apart, targets, noise), trials
                 self._likeness, self._known = self._kernel.likeness(*apart), known
             else:
                 self._measure(known, self._kernel)
-            solved = _solved(self._likeness, self._kernel.noise, targets)
+            solved = _solved(self._likeness, self._kernel.noise, targets, noise)
         self._variance = solved.variance
         # To predict many candidates is what takes the time; single precision is enough for it.
         self._factor = solved.factor.astype(np.float32)
@@ -229,7 +235,9 @@ def _grown(square: Floats, rows: Floats) -> Floats:
     return whole
 
 
-def _mean_kernel(decided: Floats, contained: Floats, targets: Floats) -> Kernel:
+def _mean_kernel(
+    decided: Floats, contained: Floats, targets: Floats, noise_of: Floats | None = None
+) -> Kernel:
     """Return the mean of the kernels of the grid, each as heavy as it makes the targets likely."""
     kernels: list[list[float]] = []
     logs: list[float] = []
@@ -242,7 +250,7 @@ def _mean_kernel(decided: Floats, contained: Floats, targets: Floats) -> Kernel:
     for weights in _grid():
         chosen = np.flatnonzero(weights)  # one or two: as `Kernel.likeness` adds them up
         likeness = sum(weights[place] * parts[place] for place in chosen)
-        found = _likelihoods(likeness, targets, start, max(logs, default=-np.inf))
+        found = _likelihoods(likeness, targets, start, max(logs, default=-np.inf), noise_of)
         start = max(found, key=lambda place: found[place])
         kernels += [[*weights, NOISES[place]] for place in found]
         logs += found.values()
@@ -251,7 +259,13 @@ def _mean_kernel(decided: Floats, contained: Floats, targets: Floats) -> Kernel:
     return Kernel(np.array(mean), noise)
 
 
-def _likelihoods(likeness: Floats, targets: Floats, start: int, highest: float) -> dict[int, float]:
+def _likelihoods(
+    likeness: Floats,
+    targets: Floats,
+    start: int,
+    highest: float,
+    noise_of: Floats | None = None,
+) -> dict[int, float]:
     """Return the log likelihood by the place of the noise, without those that are hopeless.
 
     Nearly always it has one maximum over the noise (so it was with all kernels on both tables, save
@@ -263,12 +277,13 @@ def _likelihoods(likeness: Floats, targets: Floats, start: int, highest: float) 
         targets: float64[N].
         start: Place to begin at; the nearer to the maximum, the fewer are worked out.
         highest: Log likelihood of the likeliest setting so far.
+        noise_of: As in `Surrogate.fit`.
     """
-    found = {start: _solved(likeness, NOISES[start], targets).likelihood}
+    found = {start: _solved(likeness, NOISES[start], targets, noise_of).likelihood}
     for places in (range(start + 1, len(NOISES)), range(start - 1, -1, -1)):
         before = found[start]
         for place in places:
-            now = found[place] = _solved(likeness, NOISES[place], targets).likelihood
+            now = found[place] = _solved(likeness, NOISES[place], targets, noise_of).likelihood
             highest = max(highest, before, now)
             if now < min(before, highest - _HOPELESS):
                 break
@@ -287,9 +302,11 @@ def _grid() -> list[Floats]:
     return [*placed, *counted, *mixed]
 
 
-def _solved(likeness: Floats, noise: float, targets: Floats) -> _Solved:
+def _solved(
+    likeness: Floats, noise: float, targets: Floats, noise_of: Floats | None = None
+) -> _Solved:
     noisy = likeness.copy()
-    noisy.flat[:: len(noisy) + 1] += noise
+    noisy.flat[:: len(noisy) + 1] += noise if noise_of is None else noise * noise_of
     # LAPACK itself, on the transposed matrix, which is the same: SciPy copies it back and forth.
     factor, failed = dpotrf(noisy.T, lower=1, clean=0, overwrite_a=1)
     if failed:
@@ -317,7 +334,9 @@ class Forest:
         self._kept: npt.NDArray[np.int64] = np.zeros(0, dtype=np.int64)
         self._forest: Any = None
 
-    def fit(self, known: Features, targets: Floats, trials: int) -> None:
+    def fit(
+        self, known: Features, targets: Floats, trials: int, noise: Floats | None = None
+    ) -> None:
         """Learn anew; arguments as in `Surrogate.fit`."""
         from sklearn.ensemble import RandomForestRegressor
 
@@ -325,7 +344,8 @@ class Forest:
         bits = self._bits(known)
         self._kept = np.flatnonzero(bits.any(axis=0) & ~bits.all(axis=0))  # the others say nothing
         self._forest = RandomForestRegressor(50, max_features=0.5, random_state=self._seed)
-        self._forest.fit(bits[:, self._kept], targets)
+        weights = None if noise is None else 1.0 / noise
+        self._forest.fit(bits[:, self._kept], targets, sample_weight=weights)
 
     def predict(self, candidates: Features) -> tuple[Floats, Floats]:
         """Return mean and standard deviation over the trees."""

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
+from math import sqrt
 from typing import Any
 
 
@@ -25,6 +26,8 @@ class Metrics:
         latency: Time of a forward pass of one example, in milliseconds; 0 if not measured.
         size: Size of the ``.keras`` file, in MB; 0 if not measured.
         restarts: How often it began anew with a lower learning rate, each time after one epoch.
+        trainings: Trainings of which all this is the mean: on several folds, or from several seeds.
+        spread: Standard deviation of what is rewarded over these; 0 with one.
     """
 
     val_accuracy: tuple[float, ...]
@@ -39,11 +42,18 @@ class Metrics:
     latency: float = 0.0
     size: float = 0.0
     restarts: int = 0
+    trainings: int = 1
+    spread: float = 0.0
+
+    @property
+    def error(self) -> float:
+        """Standard error of what is rewarded; 0 where there was one training."""
+        return float(self.spread / sqrt(self.trainings))
 
     @property
     def epochs(self) -> int:
         """Epochs that the child took in all."""
-        return len(self.val_accuracy) + self.restarts
+        return self.trainings * len(self.val_accuracy) + self.restarts
 
     def to_json(self) -> dict[str, Any]:
         """Return the metrics as JSON."""

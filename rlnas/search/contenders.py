@@ -233,8 +233,11 @@ class Contenders:
         """
         objective = self._setup.objective
         if objective.metric == ACCURACY and objective.cost is None:
-            numbers = self._setup.data.target is not None
-            return _steadiest(ranked, None if numbers else len(self._setup.data.x_val))
+            data = self._setup.data
+            examples = len(data.x_val)
+            if self._setup.config.evaluation.folds:  # each example is validated on once
+                examples += len(data.x_train)
+            return _steadiest(ranked, None if data.target is not None else examples)
         measured = [(entry, entry.metrics) for entry in ranked if entry.metrics]
         cost = objective.cost
         if cost is not None and cost.form != "soft":

@@ -72,8 +72,10 @@ class _Proposal:
         floors = list(record.get("floors", []))  # runs from before fidelity lack it
         return cls(list(record["tokens"]), list(record["log_probs"]), floors)
 
-    def trajectory(self, reward: float | None, *, repeated: bool = False) -> Trajectory:
-        return Trajectory(tuple(self.tokens), tuple(self.log_probs), reward, repeated)
+    def trajectory(
+        self, reward: float | None, *, repeated: bool = False, error: float = 0.0
+    ) -> Trajectory:
+        return Trajectory(tuple(self.tokens), tuple(self.log_probs), reward, repeated, error)
 
 
 class Observer:
@@ -176,6 +178,8 @@ class SearchLoop:
         state = self._journal.state()
         if state is None:
             return
+        if recall := getattr(self._controller, "recall", None):
+            recall({trial.tokens: trial.key for trial in self._trials.values()})
         self._controller.load(state["controller"])
         self._counters = Counters(**state["counters"])
         self._learned = state["learned"]
@@ -275,7 +279,8 @@ class SearchLoop:
             if isinstance(result.outcome, Failure)
             else self._setup.objective.reward(result.outcome)
         )
-        trajectory = proposal.trajectory(reward, repeated=result.repeated)
+        error = 0.0 if isinstance(result.outcome, Failure) else result.outcome.error
+        trajectory = proposal.trajectory(reward, repeated=result.repeated, error=error)
         try:
             self._learned |= self._controller.learn([trajectory])
         except ControllerError:  # of the user's own: the child was trained all the same

@@ -14,6 +14,7 @@ import numpy as np
 
 from rlnas.children.backend import keras
 from rlnas.children.data import Data
+from rlnas.children.folds import folds_of
 from rlnas.children.machine import available_cores
 from rlnas.children.recipes import steps_per_epoch
 from rlnas.config import (
@@ -31,6 +32,7 @@ from rlnas.evaluation import Executor, InlineExecutor
 from rlnas.evaluation.gpus import choose_gpus
 from rlnas.evaluation.process import CHILDREN_PER_WORKER, ProcessExecutor, ProcessSettings
 from rlnas.evaluation.ray_executor import RayExecutor, cluster_crew
+from rlnas.evaluation.repeated import RepeatedEvaluator
 from rlnas.evaluation.sizing import ALONE, Crew, Work, choose_crew
 from rlnas.evaluation.training import TrainingEvaluator, TrainingSettings, UserFunction
 from rlnas.objectives import ACCURACY, R2, Cost, Objective
@@ -89,7 +91,9 @@ class Setup:
                 rlnas, and there is a user's own.
         """
         for samples in (self.config.data.train_samples, self.config.data.final_samples):
-            self.data.sampled(samples, self.config.seed)
+            part = self.data.sampled(samples, self.config.seed)
+            if self.config.evaluation.folds:
+                folds_of(part, self.config.evaluation.folds, self.config.seed)
         fidelity = self.config.fidelity
         if self.function is not None and fidelity != FidelityConfig():
             raise ConfigError(
@@ -222,7 +226,11 @@ class Setup:
             metric=self.objective.metric,
             resident_megabytes=engine.resident_data,
         )
-        return TrainingEvaluator(part, self.function, settings)
+        evaluation, seed = self.config.evaluation, self.config.seed
+        if evaluation.trainings == 1:
+            return TrainingEvaluator(part, self.function, settings)
+        folds = folds_of(part, evaluation.folds, seed) if evaluation.folds else [part]
+        return RepeatedEvaluator(folds, evaluation.repeats, self.function, settings)
 
 
 def make_objective(config: ObjectiveConfig) -> Objective:

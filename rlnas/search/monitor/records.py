@@ -58,6 +58,7 @@ class TrialRecord:
         }
         if self.metrics is not None:
             values["child/val_accuracy"] = _last(self.metrics.val_accuracy)
+            values["child/spread"] = self.metrics.spread if self.metrics.trainings > 1 else None
             values["child/epochs"] = self.metrics.epochs
             values["child/seconds"] = self.metrics.seconds
             values["child/peak_memory"] = self.metrics.peak_memory

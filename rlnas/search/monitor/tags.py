@@ -56,8 +56,16 @@ TAGS: tuple[Tag, ...] = (
     Tag("search/invalid_rate", "trials so far whose child failed", _SHARE, "scalar"),
     Tag(
         "child/val_accuracy",
-        "validation accuracy of the child after its last epoch of brief training",
+        "validation accuracy of the child after its last epoch of brief training; R2 where a "
+        "number is predicted",
         _SHARE,
+        "scalar",
+    ),
+    Tag(
+        "child/spread",
+        "standard deviation of what is rewarded over the trainings of the child, with --folds or "
+        "--repeats",
+        "",
         "scalar",
     ),
     Tag(
