@@ -25,6 +25,7 @@ REQUIRED = [
     "PyYAML>=6.0.1",
     "matplotlib>=3.9",
     "Pillow>=10.3",
+    "Jinja2>=3.1",
 ]
 
 EXTRAS = {
@@ -63,7 +64,7 @@ setup(
         "Typing :: Typed",
     ],
     packages=find_packages(include=["rlnas", "rlnas.*", "envs", "envs.*"]),
-    package_data={"rlnas": ["py.typed"]},
+    package_data={"rlnas": ["py.typed"], "rlnas.search": ["report.html"]},
     python_requires=">=3.11",
     install_requires=REQUIRED,
     extras_require=EXTRAS,

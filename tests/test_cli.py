@@ -189,6 +189,29 @@ def test_export_copies_the_best_and_refuses_a_folder_with_other_files(root, tmp_
     assert (tmp_path / "mine" / "thesis.txt").read_text() == "years of work"
 
 
+def test_any_trial_is_exported_and_the_whole_front(root, tmp_path, capsys):
+    words = ("--root", root, "--json")
+    code, out, _ = run(capsys, "export", "small", "--to", tmp_path, "--trial", "2", *words)
+    assert code == 0
+    assert json.loads(out)["folders"] == [str(tmp_path / "trial-2")]
+    report = json.loads((tmp_path / "trial-2" / "report.json").read_text())
+    history = {row["trial"]: row for row in shown(capsys, root)["history"]}
+    assert report["tokens"] == history[2]["tokens"]
+    code, out, _ = run(capsys, "pareto", "small", "--export", tmp_path / "front", *words)
+    assert code == 0
+    found = json.loads(out)
+    front = [each["trial"] for each in found["trials"] if each["front"]]
+    assert [Path(folder).name for folder in found["folders"]] == [f"trial-{n}" for n in front]
+    from rlnas.children.backend import keras
+
+    for number in front:
+        model = keras.models.load_model(tmp_path / "front" / f"trial-{number}" / "model.keras")
+        assert model.count_params() == history[number]["metrics"]["params"]
+    code, _, err = run(capsys, "export", "small", "--to", tmp_path, "--trial", "77", *words[:2])
+    assert code == 2
+    assert "small has no trial 77 that ended well" in err
+
+
 def test_retrain_and_a_larger_budget_go_on_from_an_ended_run(tmp_path, capsys):
     words = ("--root", tmp_path, "--json")
     small = [*SMALL[:-2], "--seed", "5", "--controller", "random"]

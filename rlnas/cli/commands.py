@@ -2,6 +2,7 @@
 
 import json
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -169,16 +170,29 @@ def retrain(run: str, root: Path, as_json: bool, **values: Any) -> None:
     metavar="FOLDER",
     help="Folder to write to; it is made if it is not there.",
 )
+@click.option(
+    "--trial",
+    "numbers",
+    type=click.IntRange(min=1),
+    multiple=True,
+    metavar="NUMBER",
+    help="This trial, as the search trained it, instead of the best; each to FOLDER/trial-NUMBER. "
+    "May be given several times.",
+)
 @root_option
 @json_option
-def export(run: str, target: Path, root: Path, as_json: bool) -> None:
+def export(run: str, target: Path, numbers: tuple[int, ...], root: Path, as_json: bool) -> None:
     """Copy the best architecture of a run to a folder, and check that it loads.
 
     The folder gets architecture.json (Keras JSON), model.keras (with weights), model.py
     (a plain Keras script), summary.txt, diagram.svg and report.json.
     """
-    from rlnas.search.resuming import export_run
+    from rlnas.search.resuming import export_run, export_trials
 
+    if numbers:
+        folders = export_trials(find_run(root, run), numbers, target)
+        _told_exports(run, folders, as_json)
+        return
     files = export_run(find_run(root, run), target)
     if as_json:
         click.echo(json.dumps({"run": run, "folder": str(target), "files": files}))
@@ -231,9 +245,18 @@ def compare_runs(first: str, second: str, picture: Path | None, root: Path, as_j
     metavar="FILE",
     help="PNG file of the plot. Default: pareto-COST.png in the folder of the run.",
 )
+@click.option(
+    "--export",
+    "target",
+    type=click.Path(path_type=Path),
+    metavar="FOLDER",
+    help="Export these trials too, each to FOLDER/trial-NUMBER as the search trained it.",
+)
 @root_option
 @json_option
-def show_pareto(run: str, cost: str, picture: Path | None, root: Path, as_json: bool) -> None:
+def show_pareto(
+    run: str, cost: str, picture: Path | None, target: Path | None, root: Path, as_json: bool
+) -> None:
     """Show the trials that no other one beats in both: the metric, and what the child costs.
 
     The metric is what the run rewards, on the validation part after the brief training.
@@ -243,12 +266,27 @@ def show_pareto(run: str, cost: str, picture: Path | None, root: Path, as_json: 
     points = pareto(found, cost)
     path = picture or folder.path / f"pareto-{cost}.png"
     plot_pareto(points, found.conditions["objective.metric"], cost, path)
+    folders: list[str] = []
+    if target is not None:
+        from rlnas.search.resuming import export_trials
+
+        numbers = [point.trial for point in points if point.front]
+        folders = [str(each) for each in export_trials(folder, numbers, target)]
     if as_json:
-        record = {"run": run, "cost": cost, "plot": str(path)}
+        record = {"run": run, "cost": cost, "plot": str(path), "folders": folders}
         click.echo(json.dumps({**record, "trials": [point.to_json() for point in points]}))
     else:
         output.print_pareto(found, points, cost)
         click.echo(f"plot: {path}")
+        if folders:
+            click.echo(f"exported to {', '.join(folders)}; loaded back and compared")
+
+
+def _told_exports(run: str, folders: Sequence[Path], as_json: bool) -> None:
+    if as_json:
+        click.echo(json.dumps({"run": run, "folders": [str(folder) for folder in folders]}))
+    else:
+        click.echo(f"exported {run} to {', '.join(map(str, folders))}; loaded back and compared")
 
 
 @click.command(name="explain")
@@ -279,6 +317,32 @@ def explain_choices(run: str, picture: Path | None, root: Path, as_json: bool) -
         click.echo(f"plot: {path}")
 
 
+@click.command(name="report")
+@run_argument
+@click.option(
+    "--to",
+    "target",
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="FILE",
+    help="HTML file to write. Default: report.html in the folder of the run.",
+)
+@root_option
+@json_option
+def report_run(run: str, target: Path | None, root: Path, as_json: bool) -> None:
+    """Write a report of a run as one HTML file, to be looked at in a browser, sent and kept.
+
+    It holds the progress (beside the control, if there is one), the top architectures with their
+    diagrams, the brief against the long ranking, the Pareto front, what the choices do, the recipe,
+    the data's fingerprint, versions, and how to reproduce it.
+    """
+    from rlnas.search.html_report import write_report
+
+    folder = find_run(root, run)
+    path = target or folder.path / "report.html"
+    write_report(folder, path)
+    click.echo(json.dumps({"run": run, "report": str(path)}) if as_json else f"report: {path}")
+
+
 COMMANDS = (
     search,
     resume,
@@ -287,6 +351,7 @@ COMMANDS = (
     compare_runs,
     show_pareto,
     explain_choices,
+    report_run,
     sample,
     retrain,
     export,

@@ -90,8 +90,8 @@ class Objective:
 
     def value(self, metrics: Metrics) -> float:
         """Return the metric that is rewarded, negative where less of it is better."""
-        if self.metric == ACCURACY:
-            return self.accuracy(metrics)
+        if self.metric == ACCURACY or (self.metric == R2 and R2 not in metrics.extra):
+            return self.accuracy(metrics)  # which is R2 where a number is predicted
         figure = metrics.extra[self.metric]
         return -figure if self.metric in _NEGATIVE else figure
 

@@ -6,11 +6,12 @@ repeats a comparison over many seeds.
 """
 
 import warnings
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from math import sqrt
 from pathlib import Path
 from statistics import NormalDist
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 import numpy.typing as npt
@@ -144,18 +145,23 @@ def plot(first: SearchResult, second: SearchResult, path: Path) -> None:
     Raises:
         StorageError: It cannot be written.
     """
+    plot_runs((first, second), path)
+
+
+def plot_runs(runs: Sequence[SearchResult], path: Path | BinaryIO) -> None:
+    """Draw the rewards of runs and their best so far; arguments as for `plot`."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(8, 5), dpi=120, layout="constrained")
     axes = figure.subplots()
-    for found in (first, second):
+    for found in runs:
         rewards = _rewards(found)
         trials = np.arange(1, len(rewards) + 1)
         (line,) = axes.step(trials, best_so_far(rewards), where="post", label=found.run)
         axes.plot(trials, rewards, ".", alpha=0.4, color=line.get_color())
     axes.set_xlabel("trials")
     axes.set_ylabel("reward (dots) and best so far (lines)")
-    axes.set_title(f"{first.run} and {second.run}")
+    axes.set_title(" and ".join(found.run for found in runs))
     axes.grid(alpha=0.3)
     axes.legend()
     save_plot(figure, path)

@@ -15,7 +15,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from itertools import combinations
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 import numpy.typing as npt
@@ -352,13 +352,13 @@ def explain_run(found: SearchResult, space: Mapping[str, Any]) -> Explanation:
     return explain(grammar, [trial.tokens for trial in done], rewards, policy)
 
 
-def plot_effects(found: Explanation, title: str, path: Path) -> None:
+def plot_effects(found: Explanation, title: str, path: Path | BinaryIO) -> None:
     """Draw each choice's effect with its interval.
 
     Args:
         found: From `explain`.
         title: Of the plot.
-        path: PNG file to write.
+        path: PNG file to write, or one that is open.
 
     Raises:
         StorageError: It cannot be written.

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from rlnas.errors import RunError
 from rlnas.objectives import Cost, Objective
@@ -68,14 +68,14 @@ def pareto(found: SearchResult, cost: str = "params") -> list[Point]:
     ]
 
 
-def plot_pareto(points: Sequence[Point], metric: str, cost: str, path: Path) -> None:
+def plot_pareto(points: Sequence[Point], metric: str, cost: str, path: Path | BinaryIO) -> None:
     """Draw all trials, and the front as a line.
 
     Args:
         points: From `pareto`.
         metric: Name of the metric.
         cost: Name of the cost.
-        path: PNG file to write.
+        path: PNG file to write, or one that is open.
 
     Raises:
         StorageError: It cannot be written.

@@ -1,17 +1,17 @@
 """Writing plots."""
 
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from rlnas.errors import StorageError
 
 
-def save_plot(figure: Any, path: Path) -> None:
+def save_plot(figure: Any, path: Path | BinaryIO) -> None:
     """Write a matplotlib figure as PNG.
 
     Args:
         figure: The figure.
-        path: File to write.
+        path: File to write, or one that is open.
 
     Raises:
         StorageError: It cannot be written.

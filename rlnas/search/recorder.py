@@ -3,6 +3,7 @@
 import json
 import time
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 from rlnas.children.backend import keras
@@ -86,7 +87,21 @@ class Recorder(Observer):
             trial: Its trial.
             model: Its model after the long training.
         """
-        self._export(trial, model, self._setup.long_recipe)
+        self._export(trial, model, self._setup.long_recipe, self._folder.best)
+
+    def export_trial(self, trial: Trial, target: Path) -> None:
+        """Export any trial as the search trained it.
+
+        Args:
+            trial: One that ended well.
+            target: A folder, new or of an earlier export.
+
+        Raises:
+            RunError: The folder holds files of others.
+            StorageError: The disk refused.
+        """
+        model, recipe = self._trained(trial)
+        self._export(trial, model, recipe, target)
 
     def final(self, retrained: list[Contender], kept: Contender) -> None:
         """Write the retrained models to TensorBoard, once per `rebuild`.
@@ -133,6 +148,11 @@ class Recorder(Observer):
         """Export the best child of the search, but never over a retrained one."""
         if self._exported().get("retrained"):
             return  # of a run that searches on; the next retraining writes over it
+        model, recipe = self._trained(trial)
+        self._export(trial, model, recipe, self._folder.best)
+
+    def _trained(self, trial: Trial) -> tuple[keras.Model, RecipeConfig]:
+        """Return the child of a trial as the search trained it, and by which recipe."""
         architecture = self._setup.space.architecture(trial.tokens)
         recipe = architecture.trained_by(self._setup.config.recipe)
         model = self._evaluator.build(architecture, recipe, trial.seed)
@@ -143,18 +163,19 @@ class Recorder(Observer):
             self._journal.log_start(f"trial-{trial.id}")
             outcome = self._evaluator.evaluate_model(model, recipe, trial.seed, folder=folder)
             check_retrained(outcome, folder / WEIGHTS)
-        self._export(trial, model, recipe)
+        return model, recipe
 
-    def _export(self, trial: Trial, model: keras.Model, recipe: RecipeConfig) -> None:
+    def _export(self, trial: Trial, model: keras.Model, recipe: RecipeConfig, target: Path) -> None:
         architecture = self._setup.space.architecture(trial.tokens)
         export(
             model,
             architecture,
             make_report(self._setup, self._folder.name, trial, self._journal),
-            self._folder.best,
+            target,
             data=self._setup.data,
             recipe=architecture.trained_by(recipe),
-            keep_others=True,  # what a file manager or the user left there ends no search
+            # What a file manager or the user left in the run's own folder ends no search.
+            keep_others=target == self._folder.best,
         )
 
     def _exported(self) -> dict[str, Any]:

@@ -1,6 +1,6 @@
 """Going on with runs that are on disk: resume, retrain and export."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -10,7 +10,7 @@ from rlnas.errors import RunError
 from rlnas.search.changes import DONE, goes_on, is_other_budget
 from rlnas.search.export import copy_export
 from rlnas.search.folder import RunFolder
-from rlnas.search.progress import SearchProgress
+from rlnas.search.progress import SearchProgress, Silence
 from rlnas.search.result import SearchResult, read_result
 from rlnas.search.run import Search
 from rlnas.search.settings import check_config
@@ -80,6 +80,27 @@ def export_run(folder: RunFolder, target: Path) -> list[str]:
     if not (folder.best / "architecture.json").is_file():
         raise RunError(f"{folder.name} has no best yet; go on with: {line}")
     return copy_export(folder.best, target)
+
+
+def export_trials(folder: RunFolder, numbers: Sequence[int], target: Path) -> list[Path]:
+    """Export trials of a run as the search trained them; return their folders.
+
+    Args:
+        folder: The run's folder.
+        numbers: The trials' numbers.
+        target: Folder in which each gets one of its own, for example ``trial-7``.
+
+    Raises:
+        RunError: The run has no such trial, needs objects of the user's own, or a folder holds
+            files of others.
+        StorageError: The disk refused.
+    """
+    with closing(folder.open()) as journal:
+        meta = journal.meta()
+    config = make_config(meta["config"])
+    _refuse_objects(folder, meta, f"rlnas.Search(...).export_trials({folder.name!r}, ...)")
+    check_config(folder, meta, config)
+    return _search(folder, config, meta, Silence()).export_trials(folder.name, numbers, target)
 
 
 def _control_ended(folder: RunFolder, config: SearchConfig) -> bool:

@@ -166,6 +166,40 @@ class Search:
         """
         return self._reopen(name, ("final", "data"), retrain_anew)
 
+    def export_trials(self, name: str, numbers: Sequence[int], target: Path) -> list[Path]:
+        """Export trials of a run as the search trained them.
+
+        Args:
+            name: Name of the run.
+            numbers: Their numbers.
+            target: Folder in which each gets one of its own, for example ``trial-7``.
+
+        Returns:
+            These folders.
+
+        Raises:
+            RunError: There is no such run or trial, it has not ended well, or a folder holds files
+                of others.
+            StorageError: The disk refused.
+        """
+        folder, folders = RunFolder(self.root, name), []
+        with closing(folder.open()) as journal:
+            meta = journal.meta()
+            self._check_same(folder, meta)
+            self._take(make_config(meta["config"]))
+            trials = {trial.id: trial for trial in journal.trials() if trial.metrics}
+            for number in numbers:
+                if number not in trials:
+                    raise RunError(
+                        f"{name} has no trial {number} that ended well; rlnas show {name} lists "
+                        "them"
+                    )
+            recorder = Recorder(self._setup, folder, journal, None)
+            for number in numbers:
+                folders.append(target / f"trial-{number}")
+                recorder.export_trial(trials[number], folders[-1])
+        return folders
+
     def _reopen(self, name: str, given: Sequence[str], change: Change) -> SearchResult:
         """Change a run, once all was checked and no other process writes; go on.
 
