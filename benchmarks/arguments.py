@@ -1,7 +1,9 @@
 """What the benchmark scripts on tables have in common on their command lines."""
 
 import argparse
+import json
 import os
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 
@@ -27,4 +29,21 @@ def on_tables(doc: str, *, searches: bool = True, needed: bool = True) -> argpar
             "--seeds", type=int, default=200, help="Searches of each. Default: 200."
         )
         parser.add_argument("--workers", type=int, default=2, help="At a time. Default: 2.")
+    parser.add_argument("--json", action="store_true", help="Print one JSON object at the end.")
     return parser
+
+
+def print_rows(head: Sequence[str], rows: Iterable[Sequence[object]], as_json: bool) -> None:
+    """Print a table, each row as it comes, or all of it as one JSON object at the end.
+
+    Args:
+        head: Names of the columns.
+        rows: Their cells.
+        as_json: Whether it is to be JSON.
+    """
+    if as_json:
+        print(json.dumps({"rows": [dict(zip(head, row, strict=True)) for row in rows]}))
+        return
+    print("| " + " | ".join(head) + " |\n" + "|---" * len(head) + "|")
+    for row in rows:
+        print("| " + " | ".join(map(str, row)) + " |", flush=True)

@@ -11,7 +11,7 @@ machine changes from minute to minute.
 import os
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 
 for threads in ("OMP_NUM", "OPENBLAS_NUM", "TF_NUM_INTRAOP", "TF_NUM_INTEROP"):
@@ -21,7 +21,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 from math import log  # noqa: E402
 
 import numpy as np  # noqa: E402
-from arguments import on_tables  # noqa: E402
+from arguments import on_tables, print_rows  # noqa: E402
 
 from rlnas.controllers import Trajectory, make_controller, propose, uniform  # noqa: E402
 from rlnas.cost import network_cost  # noqa: E402
@@ -38,6 +38,15 @@ CONTROLLERS = {
     "dqn": LENGTHS[:4],  # its replay takes as long at any length
 }
 ADDITIONS, PIECES = 1_000_000, 20
+HEAD = (
+    "space",
+    "controller",
+    "history",
+    "ms a trial",
+    "and its state saved",
+    "state, kB",
+    "loop, ms",
+)
 Reward = Callable[[Architecture], float]
 
 
@@ -106,18 +115,18 @@ def main() -> None:
             lambda found: log(network_cost(found.layers, found.input_shape, found.classes).flops),
         ),
     }
-    print(
-        "| space | controller | history | ms a trial | and its state saved | state, kB | loop, ms |"
-    )
-    print("|---|---|---|---|---|---|---|")
+    print_rows(HEAD, measured(spaces), chosen.json)
+
+
+def measured(spaces: Mapping[str, tuple[Space, Reward]]) -> Iterator[list[object]]:
+    """Measure each controller in each space, a row of the table at a time."""
     for name, (space, reward) in spaces.items():
         for words, lengths in CONTROLLERS.items():
             for length in lengths:
                 clock, size = cost(space, reward, length, words)
                 alone = clock.spent["controlling"] / TRIALS
-                times = f"{alone:.1f} | {alone + clock.spent['saving'] / TRIALS:.1f}"
-                loops = f"{size // 1000} | {clock.spent['loop']:.0f}"
-                print(f"| {name} | {words} | {length} | {times} | {loops} |", flush=True)
+                times = round(alone, 1), round(alone + clock.spent["saving"] / TRIALS, 1)
+                yield [name, words, length, *times, size // 1000, round(clock.spent["loop"])]
 
 
 if __name__ == "__main__":

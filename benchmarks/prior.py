@@ -6,13 +6,15 @@ rewards' signs turned. Searches with and without it are paired by seed.
     python benchmarks/prior.py --seeds 200 --workers 2
 """
 
+import argparse
 import os
+from collections.abc import Iterator
 from functools import cache
 from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
-from arguments import on_tables
+from arguments import on_tables, print_rows
 from scipy import stats
 
 from rlnas.config import ControllerConfig
@@ -66,8 +68,12 @@ def main() -> None:
     chosen = parser.parse_args()
     for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "TF_NUM_INTRAOP_THREADS"):
         os.environ[variable] = "1"  # of the processes of the pool
-    print("| table | surrogate | prior | " + " | ".join(f"at {each}" for each in BUDGETS) + " |")
-    print("|---" * (3 + len(BUDGETS)) + "|")
+    head = ("table", "surrogate", "prior", *(f"at {each}" for each in BUDGETS))
+    print_rows(head, measured(chosen), chosen.json)
+
+
+def measured(chosen: argparse.Namespace) -> Iterator[list[str]]:
+    """Search with and without each prior, a row of the table at a time."""
     with get_context("spawn").Pool(chosen.workers, maxtasksperchild=25) as pool:
         for name in chosen.only or TABLES:
             for surrogate in chosen.surrogate or ["gp", "none"]:
@@ -78,11 +84,12 @@ def main() -> None:
                         for seed in range(chosen.seeds)
                     ]
                     found[prior] = np.array(pool.map(regrets, jobs, chunksize=1))
-                    print(row(name, surrogate, prior, found[prior], found["none"]), flush=True)
+                    cells = regret_cells(prior, found[prior], found["none"])
+                    yield [name, surrogate, prior, *cells]
 
 
-def row(name: str, surrogate: str, prior: str, matrix: np.ndarray, plain: np.ndarray) -> str:
-    """Return regrets as a line of the table; behind a prior what it adds, with its interval."""
+def regret_cells(prior: str, matrix: np.ndarray, plain: np.ndarray) -> list[str]:
+    """Return mean regrets; behind a prior what it adds, with its interval."""
     cells = []
     for ours, theirs in zip(matrix.T, plain.T, strict=True):
         cell = f"{ours.mean():.4f}"
@@ -92,7 +99,7 @@ def row(name: str, surrogate: str, prior: str, matrix: np.ndarray, plain: np.nda
             mean = float(apart.mean())
             cell += f" ({mean:+.4f} [{mean - half:+.4f}, {mean + half:+.4f}])"
         cells.append(cell)
-    return f"| {name} | {surrogate} | {prior} | " + " | ".join(cells) + " |"
+    return cells
 
 
 if __name__ == "__main__":

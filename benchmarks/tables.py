@@ -11,6 +11,9 @@ without a surrogate against evolution, which 200 seeds do not decide: give those
     python benchmarks/tables.py --seeds 20 --only macro  a first look
 """
 
+import json
+from contextlib import redirect_stdout
+from io import StringIO
 from pathlib import Path
 
 from arguments import on_tables
@@ -60,16 +63,25 @@ def main() -> None:
     parser.add_argument("--only", choices=sorted(COMPARISONS), action="append")
     parser.add_argument("--to", type=Path, default=Path("benchmark-tables"))
     chosen = parser.parse_args()
+    found = {}
     for name in chosen.only or COMPARISONS:
         flag, table, *words = COMPARISONS[name]
         words += ["--trials", str(TRIALS.get(name, 300))]
         words += ["--seeds", str(chosen.seeds), "--workers", str(chosen.workers)]
-        print(f"\n## {name}\n", flush=True)
-        code = rlnas(
-            ["benchmark", flag, str(chosen.tables / table), *words, "--to", str(chosen.to / name)]
-        )
+        words += ["--to", str(chosen.to / name)]
+        command = ["benchmark", flag, str(chosen.tables / table), *words]
+        if chosen.json:
+            printed = StringIO()
+            with redirect_stdout(printed):
+                code = rlnas([*command, "--json"])
+            found[name] = json.loads(printed.getvalue() or "null")
+        else:
+            print(f"\n## {name}\n", flush=True)
+            code = rlnas(command)
         if code:
             raise SystemExit(code)
+    if chosen.json:
+        print(json.dumps(found))
 
 
 if __name__ == "__main__":
