@@ -56,6 +56,7 @@ PARTS = [
     {"schedule": "step", "label_smoothing": 0.2, "augment": "flip,rotation"},
     {"schedule": "gradient", "rate_per_layer": 0.5, "augment": "zoom,shift"},
     {"schedule": "gradient", "rate_per_layer": 0.5, "optimizer": "momentum"},
+    {"augment": "time_mask,frequency_mask", "augment_strength": 0.6},
 ]
 
 

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 import rlnas
+from rlnas.children.augmentation import RandomMask
 from rlnas.children.backend import keras
 from rlnas.children.datasets import load_data
 from rlnas.children.decoder import decode
@@ -336,14 +337,24 @@ def test_examples_of_another_kind_than_asked_for_are_refused(tmp_path):
         load_data(None, DataConfig(), 0, "text")
 
 
-def test_changes_of_images_are_refused_for_other_data():
+def test_changes_are_refused_for_data_that_they_do_not_fit():
     texts = ([*GOOD, *BAD] * 8, [0, 0, 0, 0, 1, 1, 1, 1] * 8)
-    with pytest.raises(ConfigError, match="flip changes images, got data of the kind text"):
+    with pytest.raises(ConfigError, match="flip is not for data of the kind text; leave it out"):
         rlnas.Search(texts, config={"recipe": {"augment": "flip"}})
-    with pytest.raises(ConfigError, match="augment changes images, got data of the kind text"):
+    with pytest.raises(ConfigError, match="augment is for image and audio, got data of"):
         rlnas.Search(texts, config={"space": {"search_recipe": "l2,augment"}})
     found = rlnas.Search(texts, config={"space": {"search_recipe": "all"}})
     assert "augment" not in found._setup.space.parts
+    images = np.zeros((40, 8, 8, 1), "uint8"), np.arange(40) % 2
+    with pytest.raises(ConfigError, match="time_mask is not for data of the kind image; take flip"):
+        rlnas.Search(images, config={"recipe": {"augment": "shift,time_mask"}})
+
+
+def test_masks_are_searched_for_recordings(tmp_path):
+    data = loaded("audio", tmp_path)
+    found = rlnas.Search(data, config={"space": {"search_recipe": "augment"}})._setup.space
+    names = [decision.name for decision in found.decisions]
+    assert names[-3:] == ["recipe.time_mask", "recipe.frequency_mask", "recipe.augment_strength"]
 
 
 # --- children ---
@@ -384,6 +395,23 @@ def test_graph_trains_as_fit_does(kind, tmp_path):
         assert losses[0] == pytest.approx(losses[1], rel=1e-4)
 
 
+@pytest.mark.parametrize("axis", [1, 2])
+def test_masks_hide_one_band_of_each_spectrogram_in_training(axis):
+    shape, widest = (200, 20, 10, 1), 0.4 * (20, 10)[axis - 1]
+    keras.utils.set_random_seed(0)
+    mask, x = RandomMask(axis, 0.4), np.ones(shape, "float32")
+    assert np.array_equal(mask(x), x)
+    hidden = np.asarray(mask(x, training=True))[..., 0] == 0
+    across = hidden.all(axis=3 - axis)
+    assert np.array_equal(across, hidden.any(axis=3 - axis))  # the whole of the other axis
+    widths = across.sum(axis=1)
+    assert len(set(widths)) > 3
+    assert widths.max() <= np.ceil(widest)
+    edges = np.diff(np.pad(across, ((0, 0), (1, 1))).astype(int), axis=1)
+    assert ((edges == 1).sum(axis=1) <= 1).all()
+    assert across.any(axis=0).all()  # each place is hidden at times
+
+
 # --- whole searches ---
 
 
@@ -391,9 +419,10 @@ def test_graph_trains_as_fit_does(kind, tmp_path):
 def searched(request, tmp_path_factory):
     kind, folder = request.param, tmp_path_factory.mktemp(request.param)
     path = FILES[kind](folder)
+    masks = {"augment": "time_mask,frequency_mask"} if kind == "audio" else {}
     config = {
         "data": {"dataset": str(path), **COLUMNS.get(kind, {})},
-        "recipe": {"epochs": 1},
+        "recipe": {"epochs": 1, **masks},
         "engine": {"executor": "inline"},
     }
     options = {"trials": 2, "top_k": 1, "final_epochs": 1, "name": "run"}
@@ -453,6 +482,22 @@ def test_script_trains_on_the_same_data(searched, monkeypatch, capsys):
     assert f"test {'R2' if kind == 'numbers' else 'accuracy'}" in capsys.readouterr().out
     report = json.loads((found.folder / "best" / "report.json").read_text())
     assert report["input"]["kind"] == {"numbers": "tabular"}.get(kind, kind)
+
+
+def test_script_masks_recordings_as_the_search_does(searched):
+    kind, _, found = searched
+    if kind != "audio":
+        return
+    names = runpy.run_path(str(found.folder / "best" / "model.py"))
+    masked = []
+    for make in (lambda: names["RandomMask"](1), lambda: RandomMask(1, names["STRENGTH"])):
+        keras.utils.set_random_seed(0)
+        masked.append(np.asarray(make()(np.ones((50, 40, 16, 1)), training=True)))
+    assert np.array_equal(*masked)
+    assert masked[0].min() == 0
+    model = names["build_model"]()
+    layers = [type(layer).__name__ for layer in names["augment"](model)._flatten_layers()]
+    assert layers.count("RandomMask") == 2
 
 
 def test_show_and_report_of_the_run_name_its_layers(searched):

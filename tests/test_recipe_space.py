@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import rlnas
-from rlnas.config import RecipeConfig, make_config
+from rlnas.config import AUGMENTATIONS_OF, RecipeConfig, make_config
 from rlnas.errors import ConfigError, RlnasError, SpaceError
 from rlnas.search.setup import with_recipes
 from rlnas.spaces import ImageSpace, RecipeSpace, TableSpace, fingerprint
@@ -46,6 +46,17 @@ def test_strength_is_decided_only_where_images_are_changed():
     assert searched.decision(changed).name == "recipe.augment_strength"
     found = searched.architecture((*changed, 1)).trained_by(FIXED)
     assert (found.augment, found.augment_strength) == ("flip,shift", 0.1)
+
+
+def test_changes_are_those_that_fit_the_data():
+    fit = AUGMENTATIONS_OF["audio"]
+    searched = pickle.loads(
+        pickle.dumps(RecipeSpace(INNER, ["augment"], recipe=FIXED, augmentations=fit))
+    )
+    names = [decision.name for decision in searched.decisions[-3:]]
+    assert names == ["recipe.time_mask", "recipe.frequency_mask", "recipe.augment_strength"]
+    found = searched.architecture((0, 1, 0, 1, 2)).trained_by(FIXED)
+    assert (found.augment, found.augment_strength) == ("frequency_mask", 0.2)
 
 
 def test_reference_is_trained_by_the_recipe_of_the_config():

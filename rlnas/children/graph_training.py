@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from rlnas.children.augmentation import image_changes
+from rlnas.children.augmentation import random_changes
 from rlnas.children.backend import keras
 from rlnas.children.data import Data, examples_at_once
 from rlnas.children.feeds import Feed, ResidentFeed, StreamFeed
@@ -153,7 +153,7 @@ def graphs(
     if not jit_compile:  # XLA fuses by itself
         fused, statistics = with_fused_layers(model)
     weights = graph_weights(model, optimizer, learning_rates(recipe, len(data.x_train)))
-    changes = image_changes(recipe)
+    changes = random_changes(recipe)
     step = _step(fused, weights, statistics, recipe.label_smoothing)
     look = _look(fused, data.spread)
     if jit_compile:

@@ -5,6 +5,7 @@ from rlnas.config.engine import IN_FLIGHT, EngineConfig
 from rlnas.config.flags import Flag, config_flags
 from rlnas.config.names import (
     AUGMENTATIONS,
+    AUGMENTATIONS_OF,
     CONTROLLERS,
     COST_FORMS,
     COSTS,
@@ -37,6 +38,7 @@ from rlnas.config.schema import (
 
 __all__ = [
     "AUGMENTATIONS",
+    "AUGMENTATIONS_OF",
     "CONTROLLERS",
     "COSTS",
     "COST_FORMS",

@@ -28,4 +28,9 @@ RECIPE_PARTS = (
     "label_smoothing",
     "augment",
 )
-AUGMENTATIONS = ("flip", "rotation", "zoom", "shift")
+AUGMENTATIONS_OF = {
+    "image": ("flip", "rotation", "zoom", "shift"),
+    "audio": ("time_mask", "frequency_mask"),
+}
+"""Random changes in training, by the kind of data that they change."""
+AUGMENTATIONS = tuple(name for names in AUGMENTATIONS_OF.values() for name in names)

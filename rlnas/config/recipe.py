@@ -5,7 +5,13 @@ from typing import Annotated, Any
 from pydantic import BeforeValidator
 
 from rlnas.config.fields import Count, Number, Record, known, option, refusal
-from rlnas.config.names import AUGMENTATIONS, OPTIMIZERS, RECIPE_PARTS, SCHEDULES
+from rlnas.config.names import (
+    AUGMENTATIONS,
+    AUGMENTATIONS_OF,
+    OPTIMIZERS,
+    RECIPE_PARTS,
+    SCHEDULES,
+)
 from rlnas.errors import unknown_name
 
 _NOTHING, _ALL = "none", "all"
@@ -73,13 +79,15 @@ class RecipeConfig(Record):
     )
     augment: Annotated[str, BeforeValidator(_augmentations)] = option(
         "none",
-        "Random changes of each image in training, separated by commas: "
-        f"{', '.join(AUGMENTATIONS)}; flip is from left to right. Default: none (chosen).",
+        "Random changes of each example in training, separated by commas: of images "
+        f"{', '.join(AUGMENTATIONS_OF['image'])}, flip being from left to right; of recordings "
+        f"{', '.join(AUGMENTATIONS_OF['audio'])} (Park et al. 2019). Default: none (chosen).",
     )
     augment_strength: Number = option(
         0.1,
-        "How far images are changed at most: the share of a side that they are shifted or zoomed "
-        "by, and of a right angle that they are turned by (chosen).",
+        "How far examples are changed at most: the share of a side that images are shifted or "
+        "zoomed by, and of a right angle that they are turned by; the share of a recording, or of "
+        "its frequencies, that is masked (chosen).",
         gt=0,
         le=1,
     )

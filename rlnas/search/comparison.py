@@ -151,6 +151,7 @@ def plot(first: SearchResult, second: SearchResult, path: Path) -> None:
 def plot_runs(runs: Sequence[SearchResult], path: Path | BinaryIO) -> None:
     """Draw the rewards of runs and their best so far; arguments as for `plot`."""
     from matplotlib.figure import Figure
+    from matplotlib.ticker import MaxNLocator
 
     figure = Figure(figsize=(8, 5), dpi=120, layout="constrained")
     axes = figure.subplots()
@@ -159,7 +160,7 @@ def plot_runs(runs: Sequence[SearchResult], path: Path | BinaryIO) -> None:
         trials = np.arange(1, len(rewards) + 1)
         (line,) = axes.step(trials, best_so_far(rewards), where="post", label=found.run)
         axes.plot(trials, rewards, ".", alpha=0.4, color=line.get_color())
-    axes.xaxis.get_major_locator().set_params(integer=True)
+    axes.xaxis.set_major_locator(MaxNLocator("auto", integer=True))
     axes.set_xlabel("trials")
     axes.set_ylabel("reward (dots) and best so far (lines)")
     axes.set_title(" and ".join(found.run for found in runs))

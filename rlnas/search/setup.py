@@ -18,6 +18,7 @@ from rlnas.children.folds import folds_of
 from rlnas.children.machine import available_cores
 from rlnas.children.recipes import steps_per_epoch
 from rlnas.config import (
+    AUGMENTATIONS_OF,
     IN_FLIGHT,
     OF_NUMBERS,
     RECIPE_PARTS,
@@ -118,11 +119,11 @@ class Setup:
                 "objective.metric (--metric): f1 is of two classes, got data with "
                 f"{self.data.classes}; take f1_macro"
             )
-        changed = self.config.recipe.augmentations
-        if changed and self.data.kind != "image":
+        fit = AUGMENTATIONS_OF.get(self.data.kind, ())
+        if unfit := [name for name in self.config.recipe.augmentations if name not in fit]:
             raise ConfigError(
-                f"recipe.augment (--augment): {', '.join(changed)} changes images, got data of the "
-                f"kind {self.data.kind}; leave it out"
+                f"recipe.augment (--augment): {unfit[0]} is not for data of the kind "
+                f"{self.data.kind}; {'take ' + ', '.join(fit) if fit else 'leave it out'}"
             )
         if self.config.controller.skip_density is not None and not any(
             decision.looks_back for decision in self.space.decisions
@@ -312,7 +313,7 @@ def with_recipes(space: Space, config: SearchConfig, data: Data | None = None) -
     Args:
         space: The grammar of architectures.
         config: All settings.
-        data: The data set: only images are augmented, and only labels of classes smoothed. None
+        data: The data set: not all can be augmented, and only labels of classes smoothed. None
             for images of classes.
 
     Raises:
@@ -336,7 +337,13 @@ def with_recipes(space: Space, config: SearchConfig, data: Data | None = None) -
         if part in searched:
             searched.remove(part)
     try:
-        return RecipeSpace(space, searched, recipe=config.recipe, choices=choices)
+        return RecipeSpace(
+            space,
+            searched,
+            recipe=config.recipe,
+            choices=choices,
+            augmentations=AUGMENTATIONS_OF.get("image" if data is None else data.kind, ()),
+        )
     except SpaceError as error:
         raise ConfigError(f"space.choices: {error}") from error
 
@@ -344,8 +351,9 @@ def with_recipes(space: Space, config: SearchConfig, data: Data | None = None) -
 def _unfit_parts(data: Data | None) -> dict[str, str]:
     """Return the parts of a recipe that do not go with the data, and why."""
     unfit: dict[str, str] = {}
-    if data is not None and data.kind != "image":
-        unfit["augment"] = f"changes images, got data of the kind {data.kind}"
+    if data is not None and data.kind not in AUGMENTATIONS_OF:
+        kinds = " and ".join(AUGMENTATIONS_OF)
+        unfit["augment"] = f"is for {kinds}, got data of the kind {data.kind}"
     if data is not None and data.target is not None:
         unfit["label_smoothing"] = "is of classes, got data in which a number is predicted"
     return unfit

@@ -1,10 +1,10 @@
-"""The parts of the exported script that train: optimizer, loss, changes of images, main.
+"""The parts of the exported script that train: optimizer, loss, random changes, main.
 
 They do what `rlnas.children.recipes` says, by Keras alone.
 """
 
 from rlnas.children import optimizers, recipes
-from rlnas.config import RecipeConfig
+from rlnas.config import AUGMENTATIONS_OF, RecipeConfig
 
 _OPTIMIZERS = {
     "adam": ("Adam", ""),
@@ -92,7 +92,33 @@ _CHANGES = {
     "rotation": 'layers.RandomRotation(STRENGTH / 4, fill_mode="nearest")',
     "zoom": 'layers.RandomZoom(STRENGTH, fill_mode="nearest")',
     "shift": 'layers.RandomTranslation(STRENGTH, STRENGTH, fill_mode="nearest")',
+    "time_mask": "RandomMask(1)",
+    "frequency_mask": "RandomMask(2)",
 }
+
+_MASK = '''
+class RandomMask(layers.Layer):
+    """A band of each spectrogram at its mean, in training (Park et al. 2019)."""
+
+    def __init__(self, axis):
+        super().__init__()
+        self.axis = axis
+        self.seed_generator = keras.random.SeedGenerator()
+
+    def call(self, x, training=False):
+        """Return spectrograms, in training with a band masked."""
+        if not training:
+            return x
+        ops, size = keras.ops, x.shape[self.axis]
+        one_each = (ops.shape(x)[0], 1, 1, 1)
+        share = keras.random.uniform(one_each, seed=self.seed_generator)
+        width = ops.floor(share * (STRENGTH * size + 1))
+        share = keras.random.uniform(one_each, seed=self.seed_generator)
+        first = ops.floor(share * (size - width + 1))
+        along = [size if axis == self.axis else 1 for axis in range(4)]
+        places = ops.reshape(ops.arange(size, dtype="float32"), along)
+        return ops.where((places >= first) & (places < first + width), 0.0, x)
+'''
 
 _MAIN = '''
 def main():
@@ -275,14 +301,26 @@ def _optimizer_class(recipe: RecipeConfig) -> str:
 
 
 def _augment(recipe: RecipeConfig) -> str:
+    changes = [f"    x = {_CHANGES[name]}(x)" for name in recipe.augmentations]
+    if set(recipe.augmentations) <= set(AUGMENTATIONS_OF["image"]):
+        lines = [
+            "def augment(model):",
+            '    """Return the network with random changes of its images, in training."""',
+            "    inputs = x = keras.Input(INPUT_SHAPE)",
+            *changes,
+            "    return keras.Model(inputs, model(x))",
+        ]
+        return "\n".join(lines) + "\n"
     lines = [
+        "",
+        "",
         "def augment(model):",
-        '    """Return the network with random changes of the images before it, in training."""',
-        "    inputs = x = keras.Input(INPUT_SHAPE)",
-        *(f"    x = {_CHANGES[name]}(x)" for name in recipe.augmentations),
-        "    return keras.Model(inputs, model(x))",
+        '    """Return the network with masks on the spectrograms inside it, in training."""',
+        '    inside = x = model.get_layer("normalization").output',
+        *changes,
+        "    return keras.Model(model.input, keras.Model(inside, model.output)(x))",
     ]
-    return "\n".join(lines) + "\n"
+    return _MASK + "\n".join(lines) + "\n"
 
 
 def _arguments(recipe: RecipeConfig) -> list[str]:

@@ -1,7 +1,7 @@
 """The training recipe as tokens: behind an architecture stands how it is trained.
 
 The architecture's own sequence comes first, then one decision for each part of the recipe that
-is searched, in the order of `RecipeConfig`. How strongly images are changed is only decided
+is searched, in the order of `RecipeConfig`. How strongly examples are changed is only decided
 where they are changed at all. What is not searched is as the config says.
 """
 
@@ -13,7 +13,14 @@ from typing import Any
 import numpy as np
 from pydantic import ValidationError
 
-from rlnas.config import AUGMENTATIONS, OPTIMIZERS, RECIPE_PARTS, SCHEDULES, RecipeConfig
+from rlnas.config import (
+    AUGMENTATIONS,
+    AUGMENTATIONS_OF,
+    OPTIMIZERS,
+    RECIPE_PARTS,
+    SCHEDULES,
+    RecipeConfig,
+)
 from rlnas.errors import SpaceError, first_line, unknown_name
 from rlnas.spaces.base import (
     Architecture,
@@ -57,6 +64,7 @@ class RecipeSpace:
             are among the choices.
         choices: Choices by part that replace those of `RECIPE_CHOICES`, for example
             ``{"recipe.learning_rate": (0.001, 0.01)}``.
+        augmentations: The random changes that fit the data, a kind of `AUGMENTATIONS_OF`.
 
     Raises:
         SpaceError: A part is unknown, or a choice is not one of it.
@@ -71,12 +79,14 @@ class RecipeSpace:
         *,
         recipe: RecipeConfig | None = None,
         choices: Mapping[str, Sequence[Any]] | None = None,
+        augmentations: Sequence[str] = AUGMENTATIONS_OF["image"],
     ) -> None:
         """See the class."""
         self.space = space
         self.parts = _known_parts(RECIPE_PARTS if parts is None else parts)
         self._recipe = RecipeConfig() if recipe is None else recipe
-        offered = _offered(self.parts, self._recipe, choices or {})
+        self._changing = tuple(augmentations)
+        offered = _offered(self.parts, self._recipe, choices or {}, self._changing)
         self._own = tuple(Decision(RECIPE_PREFIX + name, offered[name]) for name in offered)
         self._strength = self._own[-1] if "augment" in self.parts else None
         self._always = self._own[:-1] if self._strength else self._own
@@ -148,7 +158,7 @@ class RecipeSpace:
     def __reduce__(self) -> tuple[Any, ...]:
         """Let the space travel to other processes, without its caches."""
         choices = {decision.name: decision.choices for decision in self._own}
-        return _made, (self.space, self.parts, self._recipe, choices)
+        return _made, (self.space, self.parts, self._recipe, choices, self._changing)
 
     def _compute_end(self, prefix: tuple[int, ...]) -> int | None:
         """Return how many tokens the architecture has; None where it is not finished."""
@@ -187,8 +197,9 @@ def _made(
     parts: Sequence[str],
     recipe: RecipeConfig,
     choices: Mapping[str, Sequence[Any]],
+    augmentations: Sequence[str],
 ) -> RecipeSpace:
-    return RecipeSpace(space, parts, recipe=recipe, choices=choices)
+    return RecipeSpace(space, parts, recipe=recipe, choices=choices, augmentations=augmentations)
 
 
 def _known_parts(parts: Sequence[str]) -> tuple[str, ...]:
@@ -201,10 +212,13 @@ def _known_parts(parts: Sequence[str]) -> tuple[str, ...]:
 
 
 def _offered(
-    parts: Sequence[str], recipe: RecipeConfig, changed: Mapping[str, Sequence[Any]]
+    parts: Sequence[str],
+    recipe: RecipeConfig,
+    changed: Mapping[str, Sequence[Any]],
+    augmentations: Sequence[str],
 ) -> dict[str, tuple[Any, ...]]:
     """Return the choices of each decision, its name without the prefix."""
-    names = [name for part in parts for name in _decided(part)]
+    names = [name for part in parts for name in _decided(part, augmentations)]
     for name in changed:
         if name.removeprefix(RECIPE_PREFIX) not in names or not name.startswith(RECIPE_PREFIX):
             known = [RECIPE_PREFIX + each for each in names]
@@ -223,8 +237,8 @@ def _offered(
     return offered
 
 
-def _decided(part: str) -> tuple[str, ...]:
-    return (*AUGMENTATIONS, _STRENGTH) if part == "augment" else (part,)
+def _decided(part: str, augmentations: Sequence[str]) -> tuple[str, ...]:
+    return (*augmentations, _STRENGTH) if part == "augment" else (part,)
 
 
 def _value(recipe: RecipeConfig, name: str) -> Any:
