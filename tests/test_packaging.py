@@ -45,9 +45,16 @@ def test_every_package_is_shipped_and_nothing_else(root, settings):
     assert folders == {path.parent for path in inits}
 
 
-def test_type_marker_is_shipped(root, settings):
-    assert settings["package_data"] == {"rlnas": ["py.typed"]}
-    assert (root / "rlnas" / "py.typed").is_file()
+def test_every_file_beside_the_code_is_shipped(root, settings):
+    shipped = {
+        root.joinpath(*package.split("."), name)
+        for package, names in settings["package_data"].items()
+        for name in names
+    }
+    files = [path for top in ("rlnas", "envs") for path in (root / top).rglob("*")]
+    others = {path for path in files if path.is_file() and path.suffix not in (".py", ".pyc")}
+    assert shipped == others
+    assert root / "rlnas" / "py.typed" in shipped
 
 
 def test_version_stands_in_one_place(root, settings):
