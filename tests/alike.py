@@ -46,3 +46,18 @@ def assert_trains_as_fit(trainer, child, data, in_its_order, recipe, seed):
     assert mine.val_accuracy == pytest.approx(theirs.val_accuracy, abs=1e-6)
     for value, expected in zip(ours.get_weights(), plain.get_weights(), strict=True):
         np.testing.assert_allclose(value, expected, rtol=1e-3, atol=1e-5)
+
+
+def profiled_flops(model):
+    """Return the FLOPs that TensorFlow's profiler counts in a forward pass of one example."""
+    import tensorflow as tf
+    from tensorflow.python.framework.ops import get_stats_for_node_def
+
+    asked = tf.TensorSpec((1, *model.input_shape[1:]), tf.float32)
+    function = tf.function(lambda x: model(x, training=False), autograph=False)
+    graph = function.get_concrete_function(asked).graph
+    counted = [
+        get_stats_for_node_def(graph, operation.node_def, "flops").value
+        for operation in graph.get_operations()
+    ]
+    return sum(int(each) for each in counted if each)

@@ -1,6 +1,6 @@
 """From an architecture to a Keras 3 model made of stock layers alone."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from rlnas.children.backend import keras
 from rlnas.children.data import Target
@@ -20,11 +20,13 @@ from rlnas.cost import (
     GlobalMaxPool,
     GlobalPool,
     Join,
+    KerasLayer,
     Layer,
     MaxPool,
     MaxPool1D,
     ResidualDense,
     SeparableConv,
+    takes_axes,
 )
 from rlnas.spaces import Architecture
 
@@ -189,7 +191,20 @@ def _keras_layers(
         case Dense():
             activation = str(layer.activation)
             return [keras.layers.Dense(int(layer.units), activation=activation, name=name)]
+        case KerasLayer():
+            return [_stock(layer, name, options.momentum)]
     raise NotImplementedError(layer.kind)
+
+
+def _stock(layer: KerasLayer, name: str, momentum: float) -> keras.Layer:
+    options: dict[str, Any] = dict(layer.options)
+    if takes_axes(layer.name):
+        options["data_format"] = _AXES
+    if layer.name == "BatchNormalization":
+        options = {"momentum": float(momentum), **options}
+    if isinstance(inner := options.get("layer"), KerasLayer):
+        options["layer"] = _stock(inner, f"{name}_forward", momentum)
+    return getattr(keras.layers, layer.name)(**options, name=name)
 
 
 def _recurrent(layer: LSTM | GRU, name: str) -> keras.Layer:

@@ -1,5 +1,12 @@
 """Layers as records, and what they cost: shapes, parameters and FLOPs without Keras."""
 
+from rlnas.cost.keras_layers import (
+    ACTIVATIONS,
+    KERAS_LAYERS,
+    KerasLayer,
+    keras_layer,
+    takes_axes,
+)
 from rlnas.cost.layers import (
     GRU,
     IMAGE_TYPES,
@@ -39,6 +46,11 @@ from rlnas.cost.model import (
 )
 
 __all__ = [
+    "ACTIVATIONS",
+    "KERAS_LAYERS",
+    "KerasLayer",
+    "keras_layer",
+    "takes_axes",
     "GRU",
     "IMAGE_TYPES",
     "LAYER_TYPES",

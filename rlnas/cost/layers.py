@@ -8,6 +8,7 @@ diagrams. The order of the fields is the order in which a controller decides the
 from dataclasses import asdict, dataclass, fields
 from typing import Any, ClassVar
 
+from rlnas.cost.keras_layers import KerasLayer, keras_layer
 from rlnas.errors import SpaceError
 
 
@@ -177,7 +178,7 @@ class Join:
     of: tuple[int, ...]
 
 
-Layer = (
+OwnLayer = (
     Conv
     | SeparableConv
     | MaxPool
@@ -197,25 +198,43 @@ Layer = (
     | ResidualDense
     | Join
 )
+"""A layer with a record of its own."""
 
-_IMAGE_LAYERS: tuple[type[Layer], ...] = (
+Layer = OwnLayer | KerasLayer
+
+_IMAGE_LAYERS: tuple[type[OwnLayer], ...] = (
     *(Conv, SeparableConv, MaxPool, AveragePool, Dropout, Flatten, GlobalPool, Dense),
 )
-_SEQUENCE_LAYERS: tuple[type[Layer], ...] = (
+_SEQUENCE_LAYERS: tuple[type[OwnLayer], ...] = (
     *(Embed, Conv1D, MaxPool1D, LSTM, GRU, Attention, Frames, GlobalMaxPool),
 )
+
+_KERAS = "keras"
+"""Type of a stock layer in JSON."""
 
 IMAGE_TYPES = tuple(layer.kind for layer in _IMAGE_LAYERS)
 """Types of the layers of an image chain, in the order of their tokens."""
 
-LAYER_TYPES: dict[str, type[Layer]] = {
+LAYER_TYPES: dict[str, type[OwnLayer]] = {
     layer.kind: layer for layer in (*_IMAGE_LAYERS, *_SEQUENCE_LAYERS, ResidualDense, Join)
 }
 
 
 def layer_to_json(layer: Layer) -> dict[str, Any]:
     """Return a layer as JSON, for example ``{"type": "dropout", "rate": 0.2}``."""
+    if isinstance(layer, KerasLayer):
+        return {"type": _KERAS, "name": layer.name, "options": _plain(layer)}
     return {"type": layer.kind, **asdict(layer)}
+
+
+def _plain(layer: KerasLayer) -> dict[str, Any]:
+    """Return the options of a stock layer as JSON."""
+    plain: dict[str, Any] = {}
+    for name, value in layer.options:
+        plain[name] = list(value) if isinstance(value, tuple) else value
+        if isinstance(value, KerasLayer):
+            plain[name] = {value.name: _plain(value)}
+    return plain
 
 
 def layer_from_json(record: dict[str, Any]) -> Layer:
@@ -226,6 +245,8 @@ def layer_from_json(record: dict[str, Any]) -> Layer:
     """
     options = dict(record)
     kind = options.pop("type", None)
+    if kind == _KERAS and options.keys() == {"name", "options"}:
+        return keras_layer(options["name"], options["options"])
     layer_type = LAYER_TYPES.get(str(kind))
     if layer_type is None:
         raise SpaceError(f"unknown layer type {kind!r}: expected one of {', '.join(LAYER_TYPES)}")
@@ -269,6 +290,8 @@ def describe(layer: Layer) -> str:
             return f"dense {layer.units} {layer.activation}"
         case Join():
             return f"join {' '.join(map(str, layer.of))}"
+        case KerasLayer():
+            return str(layer)
         case _:
             return layer.kind
 

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from math import ceil, prod
 
+from rlnas.cost.keras_layers import KerasLayer, weigh
 from rlnas.cost.layers import (
     GRU,
     LSTM,
@@ -107,7 +108,8 @@ def layer_cost(layer: Layer, shape: Shape) -> tuple[Shape, Cost]:
             return (channels,), Cost(flops=prod(shape), memory=_VALUE * channels)
         case GlobalPool() | GlobalMaxPool():
             channels = _sequence(layer, shape)[1]
-            return (channels,), Cost(flops=prod(shape), memory=_VALUE * channels)
+            flops = prod(shape) if isinstance(layer, GlobalPool) else 0
+            return (channels,), Cost(flops=flops, memory=_VALUE * channels)
         case Frames():
             height, width, channels = _image(layer, shape)
             return (height, width * channels), Cost()
@@ -115,6 +117,10 @@ def layer_cost(layer: Layer, shape: Shape) -> tuple[Shape, Cost]:
             return (layer.units,), dense_cost(_flat(layer, shape), layer.units, layer.activation)
         case ResidualDense():
             return shape, _block(layer, _flat(layer, shape))
+        case KerasLayer():
+            found = weigh(layer, shape, activation_flops)
+            cost = Cost(found.params, found.flops, found.activations, _VALUE * found.kept)
+            return found.shape, cost
         case _:
             return _over_sequence(layer, *_sequence(layer, shape))
 

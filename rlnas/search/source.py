@@ -30,6 +30,7 @@ from rlnas.cost import (
     GlobalMaxPool,
     GlobalPool,
     Join,
+    KerasLayer,
     Layer,
     MaxPool,
     MaxPool1D,
@@ -318,7 +319,22 @@ def _calls(layer: Layer, name: str, shape: Shape) -> list[_Call]:
             return [("Dense", [repr(int(layer.units)), f'activation="{layer.activation}"', named])]
         case ResidualDense():
             return _block(layer, name, int(shape[-1]))
+        case KerasLayer():
+            return [_stock(layer, name)]
     raise NotImplementedError(layer.kind)
+
+
+def _stock(layer: KerasLayer, name: str) -> _Call:
+    options = []
+    for option, value in layer.options:
+        if isinstance(value, KerasLayer):
+            kind, inner = _stock(value, f"{name}_forward")
+            options.append(f"{option}=layers.{kind}({', '.join(inner)})")
+        else:
+            options.append(f"{option}={_quoted(value) if isinstance(value, str) else repr(value)}")
+    if layer.name == "BatchNormalization" and "momentum" not in dict(layer.options):
+        options.insert(0, "momentum=NORM_MOMENTUM")
+    return layer.name, [*options, f'name="{name}"']
 
 
 def _recurrent(layer: LSTM | GRU, name: str) -> _Call:
@@ -369,6 +385,10 @@ def _penalised(call: _Call, recipe: RecipeConfig) -> _Call:
 
 
 _KERNELS = {
+    "DepthwiseConv2D": ("depthwise",),
+    "DepthwiseConv1D": ("depthwise",),
+    "SeparableConv1D": ("depthwise", "pointwise"),
+    "SimpleRNN": ("kernel",),
     "Conv2D": ("kernel",),
     "SeparableConv2D": ("depthwise", "pointwise"),
     "Dense": ("kernel",),

@@ -6,6 +6,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from rlnas.config import RecipeConfig
+from rlnas.cost import ACTIVATIONS
 from rlnas.errors import SpaceError, first_line
 from rlnas.spaces.base import (
     Architecture,
@@ -21,7 +22,7 @@ from rlnas.spaces.base import (
     prefix_of,
 )
 from rlnas.spaces.chain import ChainSpace
-from rlnas.spaces.choices import ACTIVATIONS, DEFAULT_CHOICES
+from rlnas.spaces.choices import DEFAULT_CHOICES
 from rlnas.spaces.image import ImageSpace
 from rlnas.spaces.recipe import RECIPE_CHOICES, RECIPE_PREFIX, RecipeSpace
 from rlnas.spaces.sequence import AudioSpace, TextSpace

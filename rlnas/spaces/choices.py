@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from rlnas.cost import ACTIVATIONS
 from rlnas.errors import SpaceError, unknown_name
 
 DEFAULT_CHOICES: dict[str, tuple[Any, ...]] = {
@@ -27,31 +28,6 @@ DEFAULT_CHOICES: dict[str, tuple[Any, ...]] = {
     "dense.activation": ("relu", "elu", "silu"),
 }
 """Chosen after the ranges of Zoph & Le 2016 and Baker et al. 2017, for children of seconds."""
-
-ACTIVATIONS = (
-    "elu",
-    "exponential",
-    "gelu",
-    "hard_sigmoid",
-    "hard_silu",
-    "hard_tanh",
-    "leaky_relu",
-    "linear",
-    "log_sigmoid",
-    "mish",
-    "relu",
-    "relu6",
-    "selu",
-    "sigmoid",
-    "silu",
-    "soft_shrink",
-    "softmax",
-    "softplus",
-    "softsign",
-    "squareplus",
-    "tanh",
-)
-"""Activations of Keras 3 by name, each function once, that keep the shape of their input."""
 
 
 def checked_choices(
