@@ -77,13 +77,13 @@ def whole_number(name: str, value: Any, *, least: int = 1) -> int:
 def _checked(name: str, options: Any) -> tuple[Any, ...]:
     if not isinstance(options, Sequence | np.ndarray) or isinstance(options, str):
         raise SpaceError(f"{name} needs a list of choices, got {options!r}")
-    checked = tuple(_choice(name, option) for option in options)
+    checked = tuple(checked_choice(name, option) for option in options)
     if not checked or len(set(checked)) != len(checked):
         raise SpaceError(f"{name} needs different choices, at least one, got {list(checked)}")
     return checked
 
 
-def _choice(name: str, value: Any) -> Any:
+def checked_choice(name: str, value: Any) -> Any:
     match name.partition(".")[2]:
         case "activation":
             return _activation(name, value)
