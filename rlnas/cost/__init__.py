@@ -5,6 +5,8 @@ from rlnas.cost.keras_layers import (
     KERAS_LAYERS,
     KerasLayer,
     keras_layer,
+    keras_option,
+    keras_options,
     takes_axes,
 )
 from rlnas.cost.layers import (
@@ -50,6 +52,8 @@ __all__ = [
     "KERAS_LAYERS",
     "KerasLayer",
     "keras_layer",
+    "keras_option",
+    "keras_options",
     "takes_axes",
     "GRU",
     "IMAGE_TYPES",

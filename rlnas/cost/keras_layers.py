@@ -96,18 +96,32 @@ def keras_layer(name: str, options: Options) -> KerasLayer:
     rule = _RULES.get(name)
     if rule is None:
         raise SpaceError(unknown_name("layer", name, KERAS_LAYERS))
-    checked = []
-    for option, value in options.items():
-        if option not in rule.options:
-            raise SpaceError(unknown_name(f"option of {name}", str(option), rule.options))
-        try:
-            checked.append((option, rule.options[option](value)))
-        except ValueError as error:
-            raise SpaceError(f"{option} of {name} must be {error}, got {value!r}") from error
+    checked = ((option, keras_option(name, option, value)) for option, value in options.items())
+    layer = KerasLayer(name, tuple(checked))
     for option in rule.needed:
         if option not in options:
             raise SpaceError(f"{name} needs {option}")
-    return KerasLayer(name, tuple(checked))
+    return layer
+
+
+def keras_options(name: str) -> tuple[str, ...]:
+    """Return the names of the options of a stock layer."""
+    return tuple(_RULES[name].options)
+
+
+def keras_option(name: str, option: str, value: Any) -> Any:
+    """Return the value of an option of a stock layer, checked.
+
+    Raises:
+        SpaceError: The option is unknown or the value wrong.
+    """
+    known = _RULES[name].options
+    if option not in known:
+        raise SpaceError(unknown_name(f"option of {name}", str(option), known))
+    try:
+        return known[option](value)
+    except ValueError as error:
+        raise SpaceError(f"{option} of {name} must be {error}, got {value!r}") from error
 
 
 def weigh(layer: KerasLayer, shape: Shape, activation_flops: Callable[[str], int]) -> Weight:

@@ -23,6 +23,7 @@ from rlnas.spaces.base import (
 )
 from rlnas.spaces.chain import ChainSpace
 from rlnas.spaces.choices import DEFAULT_CHOICES
+from rlnas.spaces.grammar import Grammar, GrammarError, GrammarSpace, read_grammar
 from rlnas.spaces.image import ImageSpace
 from rlnas.spaces.recipe import RECIPE_CHOICES, RECIPE_PREFIX, RecipeSpace
 from rlnas.spaces.sequence import AudioSpace, TextSpace
@@ -40,6 +41,9 @@ __all__ = [
     "AudioSpace",
     "ChainSpace",
     "Decision",
+    "Grammar",
+    "GrammarError",
+    "GrammarSpace",
     "ImageSpace",
     "Mask",
     "RecipeSpace",
@@ -55,6 +59,7 @@ __all__ = [
     "max_choices",
     "observation",
     "prefix_of",
+    "read_grammar",
     "space_from_json",
 ]
 
@@ -74,7 +79,11 @@ def space_from_json(record: Mapping[str, Any]) -> Space:
         raise SpaceError(f"expected the JSON of a space, got {type(record).__name__}")
     if record.get("type") == RecipeSpace.name:
         return _recipe_space(record)
-    kinds: dict[Any, Any] = {**CHAINS, TableSpace.name: TableSpace}
+    kinds: dict[Any, Any] = {
+        **CHAINS,
+        TableSpace.name: TableSpace,
+        GrammarSpace.type: GrammarSpace,
+    }
     kind = kinds.get(record.get("type"))
     if kind is None:
         raise SpaceError(

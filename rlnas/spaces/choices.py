@@ -84,6 +84,11 @@ def _checked(name: str, options: Any) -> tuple[Any, ...]:
 
 
 def checked_choice(name: str, value: Any) -> Any:
+    """Return a choice of a decision such as ``"conv.filters"``; NumPy numbers become Python's.
+
+    Raises:
+        SpaceError: It does not fit.
+    """
     match name.partition(".")[2]:
         case "activation":
             return _activation(name, value)

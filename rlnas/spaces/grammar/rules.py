@@ -7,10 +7,19 @@ its place, a path of keys and numbers such as ``("decisions", "kernel", "next")`
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import product
+from math import isfinite
 from typing import Any, NamedTuple
 
 from rlnas.config import KINDS
-from rlnas.cost import KERAS_LAYERS, LAYER_TYPES, Join, Layer, keras_layer
+from rlnas.cost import (
+    KERAS_LAYERS,
+    LAYER_TYPES,
+    Join,
+    Layer,
+    keras_layer,
+    keras_option,
+    keras_options,
+)
 from rlnas.errors import SpaceError, unknown_name
 from rlnas.spaces.choices import checked_choice
 from rlnas.spaces.fitting import DECIDED
@@ -22,7 +31,7 @@ _COMBINATIONS = 2000
 """Combinations of choices with which a layer is tried before any search (chosen)."""
 
 _OWN = tuple(name for name in LAYER_TYPES if name != Join.kind)
-_EMBEDDING = "Embedding"
+_EMBEDDING, _VALUE = "Embedding", "value"
 
 Place = tuple[str | int | float | bool, ...]
 Value = str | int | float | bool
@@ -34,12 +43,13 @@ class GrammarError(SpaceError):
     Attributes:
         place: Where, as a path of keys and numbers.
         sentence: What, without the place.
+        of_key: Whether the last key of the place is wrong, not what stands behind it.
     """
 
-    def __init__(self, place: Place, sentence: str) -> None:
+    def __init__(self, place: Place, sentence: str, *, of_key: bool = False) -> None:
         """See the class."""
         super().__init__(f"{'.'.join(map(str, place)) or 'the space'}: {sentence}")
-        self.place, self.sentence = place, sentence
+        self.place, self.sentence, self.of_key = place, sentence, of_key
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +85,7 @@ class Planned:
 class Choice:
     """What may be chosen, what is written then and decided next."""
 
+    key: Any  # its place among the choices
     value: Value
     next: str
     layers: tuple[Planned, ...] = ()
@@ -146,9 +157,7 @@ class Grammar:
         record = _mapping(given, (), ("space", "data", "decisions"), ("start", "reference"))
         name = _text(record["space"], ("space",))
         if record["data"] not in KINDS:
-            raise GrammarError(
-                ("data",), unknown_name("kind of data", str(record["data"]), KINDS)
-            )
+            raise GrammarError(("data",), unknown_name("kind of data", str(record["data"]), KINDS))
         decisions = record["decisions"]
         if not isinstance(decisions, Mapping) or not decisions:
             raise GrammarError(("decisions",), f"expected decisions by name, got {decisions!r}")
@@ -158,6 +167,7 @@ class Grammar:
                 raise GrammarError(
                     ("decisions", each),
                     f"the name of a decision must be a text other than {END!r}, got {each!r}",
+                    of_key=True,
                 )
         read = _Reader(names, {each: _values(decisions[each], each) for each in names})
         rules = {each: read.rule(each, decisions[each]) for each in names}
@@ -167,6 +177,16 @@ class Grammar:
             raise GrammarError(("reference",), f"expected a list of choices, got {reference!r}")
         chosen = None if reference is None else tuple(reference)
         return cls(name, str(record["data"]), start, rules, chosen, record)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the plain data it was read from, the choices as lists, as JSON needs them."""
+        decisions = {}
+        for name, decision in self.given["decisions"].items():
+            options = decision["choices"]
+            if isinstance(options, Mapping):
+                options = [{"value": value, **(each or {})} for value, each in options.items()]
+            decisions[name] = {**decision, "choices": options}
+        return {**self.given, "decisions": decisions}
 
     @property
     def bounded(self) -> tuple[str, ...]:
@@ -189,9 +209,7 @@ class Grammar:
     def allowed(self, position: Position) -> list[int]:
         """Return the tokens whose conditions hold."""
         choices = self.rules[position.name].choices
-        return [
-            token for token, each in enumerate(choices) if holds(each.when, position.values)
-        ]
+        return [token for token, each in enumerate(choices) if holds(each.when, position.values)]
 
     def _decided(self, position: Position) -> Position:
         """Pass over decisions that are not to be decided here."""
@@ -226,9 +244,9 @@ class _Reader:
         following = self.follower(record.get("next", usual), (*place, "next"))
         layers = self._layers(record.get("layers", []), (*place, "layers"))
         choices, options = [], record["choices"]
-        for value in self._values[name]:
-            each = options[value] if isinstance(options, Mapping) else None
-            choices.append(self._choice(value, each, following, layers, (*place, "choices", value)))
+        for key, value, each in _listed(options):
+            here: Place = (*place, "choices", key)
+            choices.append(self._choice(value, each, following, layers, here))
         at_most = record.get("at_most")
         if at_most is not None and (type(at_most) is not int or at_most < 1):
             raise GrammarError(
@@ -248,6 +266,7 @@ class _Reader:
     ) -> Choice:
         record = _mapping({} if given is None else given, place, (), ("next", "layers", "when"))
         return Choice(
+            place[-1],
             value,
             self.follower(record.get("next", usual), (*place, "next")),
             (*self._layers(record.get("layers", []), (*place, "layers")), *layers),
@@ -261,7 +280,7 @@ class _Reader:
         for name, options in given.items():
             if name not in self._names:
                 raise GrammarError(
-                    (*place, name), unknown_name("decision", str(name), self._names)
+                    (*place, name), unknown_name("decision", str(name), self._names), of_key=True
                 )
             wanted = tuple(options) if isinstance(options, list) else (options,)
             for each in wanted:
@@ -279,7 +298,7 @@ class _Reader:
         return tuple(self._layer(each, (*place, number)) for number, each in enumerate(given))
 
     def _layer(self, given: Any, place: Place) -> Planned:
-        if isinstance(given, str):
+        if not given or isinstance(given, str):
             given = {given: None}
         if not isinstance(given, Mapping) or len(given) != 1:
             raise GrammarError(
@@ -289,34 +308,49 @@ class _Reader:
         if name == _EMBEDDING:
             raise GrammarError(place, "take embed, which knows the size of the vocabulary")
         if name not in KERAS_LAYERS and name not in _OWN:
-            raise GrammarError(place, unknown_name("layer", str(name), (*KERAS_LAYERS, *_OWN)))
+            sentence = unknown_name("layer", str(name), (*KERAS_LAYERS, *_OWN))
+            raise GrammarError((*place, name), sentence, of_key=True)
         options = {} if options is None else options
         if not isinstance(options, Mapping):
-            raise GrammarError(place, f"expected options of {name} by name, got {options!r}")
-        if name in _OWN and sorted(map(str, options)) != sorted(DECIDED[name]):
             raise GrammarError(
-                place,
-                f"{name} needs exactly the options {', '.join(DECIDED[name]) or '(none)'}, got "
-                f"{', '.join(map(str, options)) or 'none'}",
+                (*place, name), f"expected options of {name} by name, got {options!r}"
             )
+        known = DECIDED[name] if name in _OWN else keras_options(name)
+        for option, value in options.items():
+            here: Place = (*place, name, option)
+            if option not in known:
+                sentence = unknown_name(f"option of {name}", str(option), known)
+                raise GrammarError(here, sentence, of_key=True)
+            self._option(name, option, value, here)
         planned = Planned(name, tuple(options.items()), place)
-        self._try(planned)
+        self._whole(planned)
         return planned
 
-    def _try(self, planned: Planned) -> None:
-        """Check a layer with the choices that may stand in it."""
-        for asked in planned.asked:
-            if asked not in self._names:
-                raise GrammarError(planned.place, unknown_name("decision", asked, self._names))
-        combinations = product(*(self._values[asked] for asked in planned.asked))
-        for _, values in zip(range(_COMBINATIONS), combinations, strict=False):
-            chosen = dict(zip(planned.asked, values, strict=True))
+    def _option(self, layer: str, option: str, value: Any, place: Place) -> None:
+        """Check an option of a layer with all choices that may stand in it."""
+        asked = tuple(dict.fromkeys(_asked(value)))
+        for name in asked:
+            if name not in self._names:
+                raise GrammarError(place, unknown_name("decision", name, self._names))
+        combinations = product(*(self._values[name] for name in asked))
+        for _, chosen in zip(range(_COMBINATIONS), combinations, strict=False):
+            filled = _filled(value, dict(zip(asked, chosen, strict=True)))
             try:
-                planned.made(chosen)
+                if layer in KERAS_LAYERS:
+                    keras_option(layer, option, filled)
+                else:
+                    checked_choice(f"{layer}.{option}", filled)
             except SpaceError as error:
-                told = ", ".join(f"{name} {value!r}" for name, value in chosen.items())
-                behind = f" (with {told})" if told else ""
-                raise GrammarError(planned.place, f"{error}{behind}") from error
+                raise GrammarError(place, str(error)) from error
+
+    def _whole(self, planned: Planned) -> None:
+        """Check that no option of a layer is missing."""
+        try:
+            planned.made({name: self._values[name][0] for name in planned.asked})
+        except (SpaceError, TypeError) as error:
+            needed = ", ".join(DECIDED.get(planned.name, ()))
+            sentence = f"{planned.name} needs {needed}" if needed else str(error)
+            raise GrammarError(planned.place, sentence) from error
 
 
 def _values(given: Any, name: str) -> tuple[Value, ...]:
@@ -327,16 +361,31 @@ def _values(given: Any, name: str) -> tuple[Value, ...]:
     place = (*place, "choices")
     if not isinstance(options, list | Mapping) or not options:
         raise GrammarError(place, f"expected a list of choices, at least one, got {options!r}")
-    values = list(options)
-    for number, value in enumerate(values):
-        where = (*place, value) if isinstance(options, Mapping) else (*place, number)
-        if not isinstance(value, str | int | float) or value != value:
+    values: list[Value] = []
+    for key, value, _ in _listed(options):
+        number = isinstance(value, int | float) and isfinite(value)
+        if not number and not isinstance(value, str):
             raise GrammarError(
-                where, f"a choice must be a text, a number, true or false, got {value!r}"
+                (*place, key), f"a choice must be a text, a number, true or false, got {value!r}"
             )
-        if value in values[:number]:
-            raise GrammarError(where, f"the choice {value!r} stands there twice")
+        if value in values:
+            raise GrammarError((*place, key), f"the choice {value!r} stands there twice")
+        values.append(value)
     return tuple(values)
+
+
+def _listed(options: Any) -> list[tuple[Any, Any, Any]]:
+    """Return the key of each choice in its mapping or list, the choice, and what is said of it."""
+    if isinstance(options, Mapping):
+        return [(value, value, each) for value, each in options.items()]
+    listed: list[tuple[Any, Any, Any]] = []
+    for number, each in enumerate(options):
+        if isinstance(each, Mapping) and _VALUE in each:
+            rest = {name: option for name, option in each.items() if name != _VALUE}
+            listed.append((number, each[_VALUE], rest))
+        else:
+            listed.append((number, each, None))
+    return listed
 
 
 def _mapping(
@@ -348,7 +397,7 @@ def _mapping(
         raise GrammarError(place, f"expected a mapping with {', '.join(known)}, got {given!r}")
     for key in given:
         if key not in known:
-            raise GrammarError((*place, key), unknown_name("key", str(key), known))
+            raise GrammarError((*place, key), unknown_name("key", str(key), known), of_key=True)
     for key in needed:
         if key not in given:
             raise GrammarError(place, f"expected {key}, which is missing")
