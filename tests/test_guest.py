@@ -113,7 +113,7 @@ def test_run_is_saved_before_a_mistake_is_told(module, tmp_path, capsys):
 @pytest.mark.parametrize(
     ("text", "name", "sentence"),
     [
-        ("x = 1", "own1:Mine", "module own1 has no class Mine"),
+        ("x = 1", "own1:Mine", "module own1 has no Mine"),
         ("1 / 0", "own2:Mine", "module own2 cannot be imported: division by zero"),
         ("class Mine:\n    pass", "own3:Mine", "it lacks act, probabilities, learn, state, load"),
         ("", "absent_module:Mine", "module absent_module cannot be imported"),

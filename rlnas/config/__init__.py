@@ -2,6 +2,7 @@
 
 from rlnas.config.controller import DENSITY_PULL, ControllerConfig
 from rlnas.config.engine import IN_FLIGHT, EngineConfig
+from rlnas.config.fields import is_file_of_rules
 from rlnas.config.flags import Flag, config_flags
 from rlnas.config.names import (
     AUGMENTATIONS,
@@ -37,6 +38,7 @@ from rlnas.config.schema import (
 )
 
 __all__ = [
+    "is_file_of_rules",
     "AUGMENTATIONS",
     "AUGMENTATIONS_OF",
     "CONTROLLERS",

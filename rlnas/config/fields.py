@@ -14,8 +14,9 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
-from rlnas.config.names import CONTROLLERS, EXECUTORS
+from rlnas.config.names import CONTROLLERS, EXECUTORS, SPACES
 from rlnas.errors import unknown_name
+from rlnas.imports import is_import_name
 
 _SIZES = {"MB": 1.0, "GB": 1e3, "TB": 1e6}
 _UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
@@ -96,10 +97,27 @@ def controller_name(name: str) -> str:
     Raises:
         PydanticCustomError: It is neither.
     """
-    if name not in CONTROLLERS and not re.fullmatch(r"[^\W\d][\w.]*:[^\W\d]\w*", name):
+    if name not in CONTROLLERS and not is_import_name(name):
         sentence = unknown_name("controller", name, CONTROLLERS)
         raise refusal(f"{sentence}; a controller of your own is written module:Class")
     return name
+
+
+def space_name(name: str | None) -> str | None:
+    """Return the name of a space: a known one, a YAML file, or ``module:name``.
+
+    Raises:
+        PydanticCustomError: It is none of them.
+    """
+    if name is None or name in SPACES or is_file_of_rules(name) or is_import_name(name):
+        return name
+    sentence = unknown_name("space", name, SPACES)
+    raise refusal(f"{sentence}; one of your own is a file such as space.yaml, or module:name")
+
+
+def is_file_of_rules(name: str) -> bool:
+    """Tell whether the name of a space is that of a YAML file."""
+    return name.lower().endswith((".yaml", ".yml"))
 
 
 def executor_name(name: str | None) -> str | None:

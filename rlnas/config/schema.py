@@ -21,6 +21,7 @@ from rlnas.config.fields import (
     known,
     option,
     refusal,
+    space_name,
 )
 from rlnas.config.names import (
     CONTROLS,
@@ -93,10 +94,11 @@ class DataConfig(Record):
 class SpaceConfig(Record):
     """The grammar of architectures."""
 
-    name: Annotated[str, known("space", SPACES)] | None = option(
+    name: Annotated[str | None, AfterValidator(space_name)] = option(
         None,
         "What the examples are, and so what networks are made of: image, image-skip (with skip "
-        "connections), text, audio or tabular. Default: seen from the data.",
+        "connections), text, audio or tabular; or a space of your own, as a YAML file or as "
+        "module:name in Python; rlnas validate checks it. Default: seen from the data.",
         flag="--space",
     )
     max_layers: Whole = option(10, "Most layers of a child before its head (chosen).", ge=1, le=100)
@@ -127,8 +129,8 @@ class SpaceConfig(Record):
 
     @property
     def kind(self) -> str | None:
-        """What the examples are, one of `KINDS`; None where it is to be seen from them."""
-        return None if self.name is None else self.name.partition("-")[0]
+        """What the examples are, one of `KINDS`; None where the name does not tell it."""
+        return self.name.partition("-")[0] if self.name in SPACES else None
 
     choices: Annotated[dict[str, list[Any]], AfterValidator(_plain_choices)] = option(
         {},

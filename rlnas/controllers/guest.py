@@ -1,9 +1,6 @@
 """Controllers of users: found by name, and watched, so that a mistake of theirs has a name."""
 
-import importlib
-import sys
 from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,6 +8,7 @@ import numpy.typing as npt
 
 from rlnas.controllers.base import Action, Array, Controller, State, Trajectory
 from rlnas.errors import ConfigError, ControllerError, RlnasError, first_line
+from rlnas.imports import imported
 from rlnas.spaces import Space, prefix_of
 
 OWN_FIGURES = "controller/own/"
@@ -29,20 +27,9 @@ def find_class(name: str) -> type[Any]:
         ConfigError: The module cannot be imported, has no such class, or the class lacks a
             method of a controller.
     """
-    module_name, _, class_name = name.partition(":")
-    here = str(Path.cwd())
-    if here not in sys.path:
-        sys.path.append(here)
-    try:
-        module = importlib.import_module(module_name)
-    except (Exception, SystemExit) as error:  # whatever a user's module does when imported
-        raise ConfigError(
-            f"controller {name}: module {module_name} cannot be imported: {first_line(error)}; "
-            "run from its folder or install it"
-        ) from error
-    found = getattr(module, class_name, None)
+    found = imported("controller", name)
     if not isinstance(found, type):
-        raise ConfigError(f"controller {name}: module {module_name} has no class {class_name}")
+        raise ConfigError(f"controller {name}: expected a class, got {type(found).__name__}")
     missing = [method for method in _METHODS if not callable(getattr(found, method, None))]
     if missing:
         raise ConfigError(

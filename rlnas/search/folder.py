@@ -9,7 +9,7 @@ from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from rlnas.config import SearchConfig, default_root, dump_config, make_config
+from rlnas.config import SearchConfig, default_root, dump_config, is_file_of_rules, make_config
 from rlnas.errors import RunError, StorageError, unknown_name
 from rlnas.evaluation.process import LOG
 from rlnas.search.journal import Journal
@@ -40,6 +40,11 @@ class RunFolder:
     def config(self) -> Path:
         """The config as YAML, for people to read; the journal's is the one that counts."""
         return self.path / "config.yaml"
+
+    @property
+    def space(self) -> Path:
+        """The YAML file of the space, where a user wrote it: the run goes on with this one."""
+        return self.path / "space.yaml"
 
     @property
     def journal(self) -> Path:
@@ -105,6 +110,8 @@ class RunFolder:
             with _one_sentence(self.path):
                 new.path.mkdir(parents=True)
                 new.config.write_text(dump_config(config, comments=True), encoding="utf-8")
+                if config.space.name is not None and is_file_of_rules(config.space.name):
+                    shutil.copyfile(config.space.name, new.space)
                 with closing(Journal(new.journal, create=True)) as journal:
                     journal.set_meta({"config": config.model_dump(mode="json"), **meta})
                 try:

@@ -129,4 +129,7 @@ def _search(
     folder: RunFolder, config: SearchConfig, meta: Mapping[str, Any], progress: SearchProgress
 ) -> Search:
     pinned = config.model_copy(update={"threads": meta["threads"]})
+    if folder.space.is_file():
+        space = config.space.model_copy(update={"name": str(folder.space.absolute())})
+        pinned = pinned.model_copy(update={"space": space})
     return Search(config=pinned, root=folder.root, progress=progress)

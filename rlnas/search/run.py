@@ -41,6 +41,7 @@ from rlnas.search.folder import RunFolder, create_next
 from rlnas.search.journal import BRIEF, LONG, Journal
 from rlnas.search.loop import SearchLoop
 from rlnas.search.monitor import write_control
+from rlnas.search.own_space import check_space, kind_of_space
 from rlnas.search.prior import read_prior
 from rlnas.search.progress import SearchProgress, Silence
 from rlnas.search.recorder import Recorder
@@ -49,7 +50,6 @@ from rlnas.search.result import SearchResult, read_result
 from rlnas.search.settings import check_config, in_config, joined, of_control, with_settings
 from rlnas.search.setup import (
     Setup,
-    check_space,
     load_baseline,
     make_crew,
     make_space,
@@ -109,7 +109,7 @@ class Search:
         self._progress = progress or Silence()
         check_controller_class(self.config.controller)
         own = {name: value for name, value in named.items() if not in_config(value)}
-        kind = self.config.space.kind
+        kind = kind_of_space(self.config.space)
         loaded = load_data(own.get("data"), self.config.data, self.config.seed, kind)
         self._setup = _make_setup(
             self.config, loaded, own.get("space"), evaluator, own.get("baseline")

@@ -4,7 +4,14 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from rlnas.config import DATASETS, ControllerConfig, SearchConfig, make_config, with_flags
+from rlnas.config import (
+    DATASETS,
+    ControllerConfig,
+    SearchConfig,
+    is_file_of_rules,
+    make_config,
+    with_flags,
+)
 from rlnas.errors import ConfigError, RunError, unknown_name
 from rlnas.search.folder import RunFolder
 
@@ -122,6 +129,9 @@ def _with_whole_paths(config: SearchConfig) -> SearchConfig:
     data = config.data.model_copy(update={"dataset": named})
     whole = None if baseline is None else _whole_path(baseline)
     changes: dict[str, Any] = {"data": data, "baseline": whole}
+    space = config.space.name
+    if space is not None and is_file_of_rules(space):
+        changes["space"] = config.space.model_copy(update={"name": _whole_path(space)})
     earlier = config.controller.warm_start
     if earlier is not None and Path(earlier).name != earlier:
         warm = {"warm_start": _whole_path(earlier)}

@@ -37,6 +37,7 @@ from rlnas.evaluation.repeated import RepeatedEvaluator
 from rlnas.evaluation.sizing import ALONE, Crew, Work, choose_crew
 from rlnas.evaluation.training import TrainingEvaluator, TrainingSettings, UserFunction
 from rlnas.objectives import ACCURACY, R2, Cost, Objective
+from rlnas.search.own_space import is_own_space, make_own_space
 from rlnas.spaces import CHAINS, RECIPE_PREFIX, RecipeSpace, Space
 
 _LONG_STEPS, _FEWEST_EPOCHS, _MOST_EPOCHS = 10_000, 8, 30
@@ -50,9 +51,6 @@ _BACKWARD = 3
 
 _KEPT = 2
 """Values of a training step for each that its layers put out: those, and their gradients."""
-
-_METHODS = ("decision", "mask", "architecture", "key", "reference", "to_json")
-"""What a space of the user's own must have."""
 
 _NAMED = ("name", "keras_history", "input_layers", "output_layers")
 """Keys of a model's JSON under which names of layers stand."""
@@ -291,6 +289,8 @@ def make_space(config: SearchConfig, data: Data) -> Space:
     Raises:
         ConfigError: The data is not of the space's kind, or no network fits.
     """
+    if is_own_space(config.space):
+        return make_own_space(config, data)
     choices = config.space.choices
     try:
         return CHAINS[config.space.name or data.kind](
@@ -361,27 +361,6 @@ def _unfit_parts(data: Data | None) -> dict[str, str]:
 
 def _of_recipe(decision: str) -> bool:
     return decision.startswith(RECIPE_PREFIX)
-
-
-def check_space(space: Space, data: Data) -> None:
-    """Check that a user's own space writes networks for this data.
-
-    Raises:
-        ConfigError: It is no space, or for examples of another shape, or another number of
-            classes.
-    """
-    if not all(callable(getattr(space, method, None)) for method in _METHODS):
-        raise ConfigError(
-            "space: expected the name of a space or one such as rlnas.ImageSpace, with the "
-            f"methods {', '.join(_METHODS)}, got {type(space).__name__}"
-        )
-    network = space.reference()
-    got = (tuple(network.input_shape), network.classes)
-    if got != (data.input_shape, data.classes):
-        raise ConfigError(
-            f"space: expected one for examples of shape {data.input_shape} and {data.classes} "
-            f"classes, as the data has, got one for {got[0]} and {got[1]}"
-        )
 
 
 def load_baseline(source: str | Path | keras.Model | None, data: Data) -> keras.Model | None:

@@ -1,0 +1,116 @@
+"""Spaces of a user's own: a YAML file of rules, or an object of a Python module."""
+
+from pathlib import Path
+
+from rlnas.children.data import Data
+from rlnas.config import SearchConfig, SpaceConfig, is_file_of_rules
+from rlnas.errors import ConfigError, SpaceError, first_line
+from rlnas.imports import imported, is_import_name
+from rlnas.spaces import Grammar, GrammarSpace, Space, read_grammar
+
+METHODS = ("decision", "mask", "architecture", "key", "reference", "to_json")
+"""What a space of the user's own must have."""
+
+_OF_CHAINS = {"max_layers": "--max-layers", "min_layers": "--min-layers", "choices": ""}
+
+
+def is_own_space(config: SpaceConfig) -> bool:
+    """Tell whether the config names a space of the user's own."""
+    return config.name is not None and (
+        is_file_of_rules(config.name) or is_import_name(config.name)
+    )
+
+
+def kind_of_space(config: SpaceConfig) -> str | None:
+    """Return the kind of data that a space is for; None where only the data tells it.
+
+    Raises:
+        ConfigError: The file of the space cannot be read, or something in it is wrong.
+    """
+    if config.name is not None and is_file_of_rules(config.name):
+        return _grammar(config.name).data
+    return config.kind
+
+
+def make_own_space(config: SearchConfig, data: Data) -> Space:
+    """Return the space of the user's own that the config names, for this data.
+
+    Raises:
+        ConfigError: It cannot be had, is not for this data, or is given settings of another space.
+    """
+    name = str(config.space.name)
+    for field, flag in _OF_CHAINS.items():
+        if getattr(config.space, field) != SpaceConfig.model_fields[field].default:
+            raise ConfigError(
+                f"space.{field}{f' ({flag})' if flag else ''} is of the spaces of rlnas, and "
+                f"{name} has its own rules; leave it out"
+            )
+    if is_file_of_rules(name):
+        return _of_rules(config, _grammar(name), data)
+    return _of_python(name, data)
+
+
+def _grammar(path: str) -> Grammar:
+    try:
+        return read_grammar(Path(path))
+    except SpaceError as error:
+        raise ConfigError(str(error)) from error
+
+
+def _of_rules(config: SearchConfig, grammar: Grammar, data: Data) -> Space:
+    caps = {name: getattr(config.space, name) for name in ("max_params", "max_flops")}
+    try:
+        return GrammarSpace(
+            grammar,
+            data.input_shape,
+            data.classes,
+            max_activations=config.space.max_activations,
+            **caps,
+        )
+    except SpaceError as error:
+        raise ConfigError(f"space {config.space.name}: {error}") from error
+
+
+def _of_python(name: str, data: Data) -> Space:
+    found = imported("space", name)
+    if not is_space(found):
+        if not callable(found):
+            raise ConfigError(
+                f"space {name}: expected a space, or a function (input_shape, classes) that "
+                f"returns one, got {type(found).__name__}"
+            )
+        try:
+            found = found(data.input_shape, data.classes)
+        except Exception as error:  # whatever a user's function does
+            raise ConfigError(f"space {name}: {first_line(error)}") from error
+    check_space(found, data)
+    space: Space = found
+    return space
+
+
+def is_space(found: object) -> bool:
+    """Tell whether an object has the methods of a space."""
+    return not isinstance(found, type) and all(
+        callable(getattr(found, method, None)) for method in METHODS
+    )
+
+
+def check_space(space: Space, data: Data) -> None:
+    """Check that a user's own space writes networks for this data.
+
+    Raises:
+        ConfigError: It is no space, or for examples of another shape, or another number of
+            classes.
+    """
+    if not is_space(space):
+        raise ConfigError(
+            "space: expected the name of a space or one such as rlnas.ImageSpace, with the "
+            f"methods {', '.join(METHODS)}, got {type(space).__name__}"
+        )
+    network = space.reference()
+    got = (tuple(network.input_shape), network.classes)
+    if got != (data.input_shape, data.classes):
+        raise ConfigError(
+            f"space: expected one for examples of shape {data.input_shape} and {data.classes} "
+            f"classes, as the data has, got one for {got[0]} and {got[1]}"
+        )
