@@ -343,6 +343,63 @@ def report_run(run: str, target: Path | None, root: Path, as_json: bool) -> None
     click.echo(json.dumps({"run": run, "report": str(path)}) if as_json else f"report: {path}")
 
 
+@click.command(
+    epilog="The form of a space in YAML, with five examples: docs/spaces.md. For example: rlnas "
+    "validate space.yaml --input-shape 32,32,3 --classes 10"
+)
+@click.argument("space", metavar="FILE|module:name")
+@click.option(
+    "--input-shape",
+    metavar="N,N,...",
+    help="Shape of an example to try it with, such as 28,28,1. Default: a usual one for its kind "
+    "of data.",
+)
+@click.option(
+    "--classes",
+    type=click.IntRange(min=1),
+    default=10,
+    show_default=True,
+    help="Number of classes to try it with; 1 where a number is predicted.",
+)
+@click.option(
+    "--networks",
+    type=click.IntRange(min=0),
+    default=5,
+    show_default=True,
+    help="Networks to draw at random and build in Keras.",
+)
+@json_option
+def validate(
+    space: str, input_shape: str | None, classes: int, networks: int, as_json: bool
+) -> None:
+    """Check a space of your own, in YAML or Python, before any search.
+
+    What is wrong is named with its line and column. What is right is shown: how large the space
+    is, its reference child, and networks drawn at random, which Keras has built.
+    """
+    from rlnas.search.validating import validate_space
+
+    found = validate_space(space, _shape(input_shape), classes, networks)
+    if as_json:
+        click.echo(json.dumps(found.to_json()))
+    else:
+        output.print_validation(found)
+
+
+def _shape(text: str | None) -> tuple[int, ...] | None:
+    if text is None:
+        return None
+    try:
+        sizes = tuple(int(each) for each in text.split(","))
+    except ValueError:
+        sizes = ()
+    if not sizes or min(sizes) < 1:
+        raise click.BadParameter(
+            f"expected sizes such as 28,28,1, got {text!r}", param_hint="--input-shape"
+        )
+    return sizes
+
+
 COMMANDS = (
     search,
     resume,
@@ -353,6 +410,7 @@ COMMANDS = (
     explain_choices,
     report_run,
     sample,
+    validate,
     retrain,
     export,
     benchmark,

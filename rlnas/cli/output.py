@@ -15,6 +15,7 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 from rich.table import Table
+from rich.text import Text
 
 from rlnas.errors import RlnasError
 from rlnas.objectives import ACCURACY, R2
@@ -25,6 +26,7 @@ from rlnas.search.journal import FAILED, RUNNING, Contender, Trial
 from rlnas.search.pareto import UNITS, Point
 from rlnas.search.progress import best_of, duration, when
 from rlnas.search.result import SearchResult, read_result
+from rlnas.search.validating import Validation
 
 _SCORES = {ACCURACY: "accuracy", R2: "R2"}
 
@@ -219,6 +221,23 @@ def print_samples(rows: list[dict[str, Any]]) -> None:
         known = "" if row["reward"] is None else f"reward {row['reward']:.4f}"
         table.add_row(_log_prob(row), f"{row['params']:,}", known, row["layers"])
     _console().print(table)
+
+
+def print_validation(found: Validation) -> None:
+    """Print what a space that is right looks like."""
+    console = _console()
+    shape = " x ".join(map(str, found.input_shape))
+    size = "" if found.architectures is None else f", {found.architectures:,} architectures"
+    console.print(
+        f"{found.space} is right: {len(found.decisions)} decisions, at most {found.max_tokens} in "
+        f"a network{size}; tried with {shape} and {found.classes} classes"
+    )
+    table = Table("network", "parameters", "FLOPs", "layers")
+    named = [("reference", found.reference)]
+    named += [(f"drawn {number}", each) for number, each in enumerate(found.drawn, 1)]
+    for name, each in named:
+        table.add_row(name, f"{each.params:,}", f"{each.flops:,}", Text(each.layers))
+    console.print(table)
 
 
 def _log_prob(row: dict[str, Any]) -> str:

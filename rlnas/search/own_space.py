@@ -1,16 +1,18 @@
 """Spaces of a user's own: a YAML file of rules, or an object of a Python module."""
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from rlnas.children.data import Data
 from rlnas.config import SearchConfig, SpaceConfig, is_file_of_rules
 from rlnas.errors import ConfigError, SpaceError, first_line
 from rlnas.imports import imported, is_import_name
-from rlnas.spaces import Grammar, GrammarSpace, Space, read_grammar
+from rlnas.spaces import Grammar, GrammarError, GrammarSpace, Space, place_in_text, read_grammar
 
 METHODS = ("decision", "mask", "architecture", "key", "reference", "to_json")
 """What a space of the user's own must have."""
 
+_CAPS = ("max_params", "max_flops", "max_activations")
 _OF_CHAINS = {"max_layers": "--max-layers", "min_layers": "--min-layers", "choices": ""}
 
 
@@ -46,8 +48,34 @@ def make_own_space(config: SearchConfig, data: Data) -> Space:
                 f"{name} has its own rules; leave it out"
             )
     if is_file_of_rules(name):
-        return _of_rules(config, _grammar(name), data)
-    return _of_python(name, data)
+        caps = {cap: getattr(config.space, cap) for cap in _CAPS}
+        return _of_rules(name, _grammar(name), data.input_shape, data.classes, caps)
+    space = _of_python(name, data.input_shape, data.classes)
+    check_space(space, data)
+    return space
+
+
+def space_for(
+    name: str,
+    input_shape: Sequence[int] | None,
+    classes: int,
+    usual: Mapping[str, tuple[int, ...]],
+) -> Space:
+    """Return a space of the user's own for examples of a shape.
+
+    Args:
+        name: A YAML file, or ``module:name``.
+        input_shape: Shape of an example; None for the usual one of its kind of data.
+        classes: Number of classes.
+        usual: Shape of an example by kind of data.
+
+    Raises:
+        ConfigError: The space cannot be had, or is not for such examples.
+    """
+    if is_file_of_rules(name):
+        grammar = _grammar(name)
+        return _of_rules(name, grammar, input_shape or usual[grammar.data], classes, {})
+    return _of_python(name, input_shape or usual["image"], classes)
 
 
 def _grammar(path: str) -> Grammar:
@@ -57,21 +85,23 @@ def _grammar(path: str) -> Grammar:
         raise ConfigError(str(error)) from error
 
 
-def _of_rules(config: SearchConfig, grammar: Grammar, data: Data) -> Space:
-    caps = {name: getattr(config.space, name) for name in ("max_params", "max_flops")}
+def _of_rules(
+    name: str,
+    grammar: Grammar,
+    input_shape: Sequence[int],
+    classes: int,
+    caps: Mapping[str, int | None],
+) -> Space:
     try:
-        return GrammarSpace(
-            grammar,
-            data.input_shape,
-            data.classes,
-            max_activations=config.space.max_activations,
-            **caps,
-        )
+        return GrammarSpace(grammar, input_shape, classes, **caps)
+    except GrammarError as error:
+        place = place_in_text(Path(name).expanduser().read_text("utf-8"), error)
+        raise ConfigError(f"{name}:{place}: {error.sentence}") from error
     except SpaceError as error:
-        raise ConfigError(f"space {config.space.name}: {error}") from error
+        raise ConfigError(f"{name}: {error}") from error
 
 
-def _of_python(name: str, data: Data) -> Space:
+def _of_python(name: str, input_shape: Sequence[int], classes: int) -> Space:
     found = imported("space", name)
     if not is_space(found):
         if not callable(found):
@@ -80,10 +110,14 @@ def _of_python(name: str, data: Data) -> Space:
                 f"returns one, got {type(found).__name__}"
             )
         try:
-            found = found(data.input_shape, data.classes)
+            found = found(tuple(input_shape), classes)
         except Exception as error:  # whatever a user's function does
             raise ConfigError(f"space {name}: {first_line(error)}") from error
-    check_space(found, data)
+    if not is_space(found):
+        raise ConfigError(
+            f"space {name}: expected a space with the methods {', '.join(METHODS)}, got "
+            f"{type(found).__name__}"
+        )
     space: Space = found
     return space
 

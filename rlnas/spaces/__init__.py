@@ -23,7 +23,7 @@ from rlnas.spaces.base import (
 )
 from rlnas.spaces.chain import ChainSpace
 from rlnas.spaces.choices import DEFAULT_CHOICES
-from rlnas.spaces.grammar import Grammar, GrammarError, GrammarSpace, read_grammar
+from rlnas.spaces.grammar import Grammar, GrammarError, GrammarSpace, place_in_text, read_grammar
 from rlnas.spaces.image import ImageSpace
 from rlnas.spaces.recipe import RECIPE_CHOICES, RECIPE_PREFIX, RecipeSpace
 from rlnas.spaces.sequence import AudioSpace, TextSpace
@@ -58,6 +58,7 @@ __all__ = [
     "fingerprint",
     "max_choices",
     "observation",
+    "place_in_text",
     "prefix_of",
     "read_grammar",
     "space_from_json",

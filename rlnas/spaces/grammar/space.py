@@ -41,7 +41,7 @@ class GrammarSpace:
         rules: The rules as plain data, as YAML gives them, or a grammar.
         input_shape: Shape of one example.
         classes: Number of classes; 1 where a number is predicted.
-        max_params: Cap on the parameters, head included.
+        max_params: Cap on the parameters, head included; None for none.
         max_flops: Cap on the FLOPs of one example; None for none.
         max_activations: Cap on the values that convolutions and the like put out for one
             example; None for none.
@@ -59,7 +59,7 @@ class GrammarSpace:
         input_shape: Sequence[int],
         classes: int,
         *,
-        max_params: int = 1_000_000,
+        max_params: int | None = 1_000_000,
         max_flops: int | None = None,
         max_activations: int | None = None,
     ) -> None:
@@ -70,12 +70,13 @@ class GrammarSpace:
         self.max_tokens = self.extent.longest
         self.input_shape = self._checked_shape(input_shape)
         self.classes = whole_number("classes", classes)
+        caps = {
+            "max_params": max_params,
+            "max_flops": max_flops,
+            "max_activations": max_activations,
+        }
         self._caps = {
-            "max_params": whole_number("max_params", max_params),
-            "max_flops": None if max_flops is None else whole_number("max_flops", max_flops),
-            "max_activations": None
-            if max_activations is None
-            else whole_number("max_activations", max_activations),
+            name: None if most is None else whole_number(name, most) for name, most in caps.items()
         }
         self.decisions = tuple(
             Decision(name, tuple(choice.value for choice in rule.choices))
