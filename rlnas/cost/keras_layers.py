@@ -109,6 +109,11 @@ def keras_options(name: str) -> tuple[str, ...]:
     return tuple(_RULES[name].options)
 
 
+def keras_needs(name: str) -> tuple[str, ...]:
+    """Return the names of the options that a stock layer cannot do without."""
+    return _RULES[name].needed
+
+
 def keras_option(name: str, option: str, value: Any) -> Any:
     """Return the value of an option of a stock layer, checked.
 

@@ -8,12 +8,17 @@ ask for.
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from graphlib import CycleError, TopologicalSorter
+from itertools import islice, product
+from typing import Any
 
 from rlnas.errors import SpaceError
-from rlnas.spaces.grammar.rules import END, Grammar, GrammarError, Position, Rule, Value
+from rlnas.spaces.grammar.rules import END, Grammar, GrammarError, Planned, Position, Rule, Value
 
 _POSITIONS = 100_000
 """Positions that are looked at (chosen: seconds)."""
+
+_COMBINATIONS = 2000
+"""Combinations of choices with which an option is tried (chosen)."""
 
 _Seen = tuple[str, tuple[int, ...], tuple[tuple[str, Value], ...]]
 
@@ -43,7 +48,7 @@ def check_grammar(grammar: Grammar) -> Extent:
     """
     _check_circles(grammar)
     extent = _walk(grammar)
-    _check_asked(grammar)
+    _check_layers(grammar)
     return extent
 
 
@@ -155,32 +160,71 @@ def _extent(behind: Mapping[_Seen, list[_Seen]], first: _Seen) -> Extent:
     return Extent(longest[first], counted[first])
 
 
-def _check_asked(grammar: Grammar) -> None:
-    """Check that what a layer asks for was decided on every way to it."""
-    surely: dict[str, set[str]] = {grammar.start: set()}
+class _Open:
+    """Stands among the values of a decision where it may not be decided yet."""
+
+
+_OPEN = _Open()
+_Values = Mapping[str, frozenset[Any]]
+"""What may have been chosen last, by decision."""
+
+
+def _check_layers(grammar: Grammar) -> None:
+    """Check each option of each layer with all choices that may stand in it there."""
+    for name, values in _possible(grammar).items():
+        rule = grammar.rules[name]
+        held = _restricted(values, rule.when)
+        for choice in rule.choices:
+            here = {**_restricted(held, choice.when), name: frozenset([choice.value])}
+            for planned in choice.layers:
+                for option, _ in planned.options:
+                    _check_option(planned, option, here, name)
+
+
+def _check_option(planned: Planned, option: str, values: _Values, name: str) -> None:
+    place = (*planned.place, planned.name, option)
+    asked = planned.asked_by(option)
+    for each in asked:
+        if _OPEN in values[each]:
+            raise GrammarError(
+                place,
+                f"{option} of {planned.name} takes what is chosen at {each}, which may not be "
+                f"decided before {name}",
+            )
+    for chosen in islice(product(*(values[each] for each in asked)), _COMBINATIONS):
+        try:
+            planned.option(option, dict(zip(asked, chosen, strict=True)))
+        except SpaceError as error:
+            raise GrammarError(place, str(error)) from error
+
+
+def _possible(grammar: Grammar) -> dict[str, _Values]:
+    """Return for each decision what may have been chosen before it."""
+    found: dict[str, _Values] = {grammar.start: dict.fromkeys(grammar.rules, frozenset([_OPEN]))}
     todo = [grammar.start]
     while todo:
         rule = grammar.rules[todo.pop()]
-        passing = bool(rule.when) or rule.at_most is not None
-        ways = [(choice.next, surely[rule.name] | {rule.name}) for choice in rule.choices]
-        ways += [(rule.next, surely[rule.name])] if passing else []
-        for name, decided in ways:
-            before = surely.get(name)
-            after = decided if before is None else before & decided
-            if name != END and after != before:
-                surely[name] = after
+        before = found[rule.name]
+        held = _restricted(before, rule.when)
+        ways: list[tuple[str, _Values]] = [
+            (each.next, {**_restricted(held, each.when), rule.name: frozenset([each.value])})
+            for each in rule.choices
+        ]
+        ways += [(rule.next, before)] if rule.when or rule.at_most is not None else []
+        for name, values in ways:
+            if name == END or not all(values.values()):
+                continue
+            old = found.get(name, {})
+            new = {each: values[each] | old.get(each, frozenset()) for each in values}
+            if new != old:
+                found[name] = new
                 todo.append(name)
-    for name, rule in grammar.rules.items():
-        known = surely[name] | {name}
-        for choice in rule.choices:
-            for planned in choice.layers:
-                for asked in planned.asked:
-                    if asked not in known and asked not in rule.when and asked not in choice.when:
-                        raise GrammarError(
-                            planned.place,
-                            f"{planned.name} asks for {asked}, which may not be decided before "
-                            f"{name}",
-                        )
+    return found
+
+
+def _restricted(values: _Values, when: Mapping[str, tuple[Value, ...]]) -> _Values:
+    """Return what may have been chosen where a condition holds."""
+    return {**values, **{name: values[name] & frozenset(wanted) for name, wanted in when.items()}}
 
 
 def _conditions(grammar: Grammar) -> tuple[str, ...]:

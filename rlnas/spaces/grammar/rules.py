@@ -6,7 +6,6 @@ its place, a path of keys and numbers such as ``("decisions", "kernel", "next")`
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import product
 from math import isfinite
 from typing import Any, NamedTuple
 
@@ -15,8 +14,9 @@ from rlnas.cost import (
     KERAS_LAYERS,
     LAYER_TYPES,
     Join,
+    KerasLayer,
     Layer,
-    keras_layer,
+    keras_needs,
     keras_option,
     keras_options,
 )
@@ -26,9 +26,6 @@ from rlnas.spaces.fitting import DECIDED
 
 END = "end"
 """What follows the last decision."""
-
-_COMBINATIONS = 2000
-"""Combinations of choices with which a layer is tried before any search (chosen)."""
 
 _OWN = tuple(name for name in LAYER_TYPES if name != Join.kind)
 _EMBEDDING, _VALUE = "Embedding", "value"
@@ -60,11 +57,6 @@ class Planned:
     options: tuple[tuple[str, Any], ...]
     place: Place
 
-    @property
-    def asked(self) -> tuple[str, ...]:
-        """Names of the decisions whose choices it takes, each once."""
-        return tuple(dict.fromkeys(_asked(dict(self.options))))
-
     def made(self, values: Mapping[str, Value]) -> Layer:
         """Return the layer.
 
@@ -74,11 +66,25 @@ class Planned:
         Raises:
             SpaceError: An option does not take it.
         """
-        options = _filled(dict(self.options), values)
+        options = {each: self.option(each, values) for each, _ in self.options}
         if self.name in KERAS_LAYERS:
-            return keras_layer(self.name, options)
-        checked = {each: checked_choice(f"{self.name}.{each}", options[each]) for each in options}
-        return LAYER_TYPES[self.name](**checked)
+            return KerasLayer(self.name, tuple(options.items()))
+        return LAYER_TYPES[self.name](**options)
+
+    def option(self, name: str, values: Mapping[str, Value]) -> Any:
+        """Return an option of the layer.
+
+        Raises:
+            SpaceError: It does not take the value.
+        """
+        value = _filled(dict(self.options)[name], values)
+        if self.name in KERAS_LAYERS:
+            return keras_option(self.name, name, value)
+        return checked_choice(f"{self.name}.{name}", value)
+
+    def asked_by(self, option: str) -> tuple[str, ...]:
+        """Return the names of the decisions whose choices an option takes, each once."""
+        return tuple(dict.fromkeys(_asked(dict(self.options)[option])))
 
 
 @dataclass(frozen=True, slots=True)
@@ -321,36 +327,17 @@ class _Reader:
             if option not in known:
                 sentence = unknown_name(f"option of {name}", str(option), known)
                 raise GrammarError(here, sentence, of_key=True)
-            self._option(name, option, value, here)
-        planned = Planned(name, tuple(options.items()), place)
-        self._whole(planned)
-        return planned
+            for asked in _asked(value):
+                if asked not in self._names:
+                    raise GrammarError(here, unknown_name("decision", asked, self._names))
+        if missing := [each for each in needed_options(name) if each not in options]:
+            raise GrammarError(place, f"{name} needs {missing[0]}")
+        return Planned(name, tuple(options.items()), place)
 
-    def _option(self, layer: str, option: str, value: Any, place: Place) -> None:
-        """Check an option of a layer with all choices that may stand in it."""
-        asked = tuple(dict.fromkeys(_asked(value)))
-        for name in asked:
-            if name not in self._names:
-                raise GrammarError(place, unknown_name("decision", name, self._names))
-        combinations = product(*(self._values[name] for name in asked))
-        for _, chosen in zip(range(_COMBINATIONS), combinations, strict=False):
-            filled = _filled(value, dict(zip(asked, chosen, strict=True)))
-            try:
-                if layer in KERAS_LAYERS:
-                    keras_option(layer, option, filled)
-                else:
-                    checked_choice(f"{layer}.{option}", filled)
-            except SpaceError as error:
-                raise GrammarError(place, str(error)) from error
 
-    def _whole(self, planned: Planned) -> None:
-        """Check that no option of a layer is missing."""
-        try:
-            planned.made({name: self._values[name][0] for name in planned.asked})
-        except (SpaceError, TypeError) as error:
-            needed = ", ".join(DECIDED.get(planned.name, ()))
-            sentence = f"{planned.name} needs {needed}" if needed else str(error)
-            raise GrammarError(planned.place, sentence) from error
+def needed_options(name: str) -> tuple[str, ...]:
+    """Return the options that a layer cannot do without."""
+    return keras_needs(name) if name in KERAS_LAYERS else DECIDED[name]
 
 
 def _values(given: Any, name: str) -> tuple[Value, ...]:

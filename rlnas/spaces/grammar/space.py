@@ -86,11 +86,11 @@ class GrammarSpace:
         self._width = max(len(decision.choices) for decision in self.decisions)
         self._state = lru_cache(maxsize=65536)(self._compute_state)
         self._mask = lru_cache(maxsize=4096)(self._compute_mask)
-        self._why = "all ways were tried"
+        self._why = (-1, "all ways were tried")  # the reason of the way that came farthest
         if not self._mask(()).any():
             raise SpaceError(
                 f"no network of the space {self.name} fits examples of the shape "
-                f"{self.input_shape} and the caps: {self._why}"
+                f"{self.input_shape} and the caps: {self._why[1]}"
             )
         self._reference = self._reference_tokens()
 
@@ -248,7 +248,7 @@ class GrammarSpace:
             try:
                 position = self._state(tried).position
             except SpaceError as error:
-                self._why = str(error)
+                self._why = max(self._why, (len(tried), str(error)))
                 continue
             if position.name == END:
                 return True
