@@ -14,6 +14,7 @@ import pytest
 from PIL import Image
 
 import rlnas
+from rlnas.controllers import uniform
 from rlnas.errors import StorageError
 from rlnas.objectives import Metrics
 from rlnas.search.monitor import (
@@ -25,7 +26,7 @@ from rlnas.search.monitor import (
 )
 from rlnas.search.monitor.hparams import hyperparameters, kept
 from rlnas.search.monitor.tags import METRICS, TAGS, of_kind, page
-from rlnas.spaces import ImageSpace
+from rlnas.spaces import ImageSpace, RecipeSpace
 
 SPACE = ImageSpace((8, 8, 1), 10)
 CONFIG = {"seed": 0, "data": {"dataset": "digits"}}
@@ -200,6 +201,29 @@ def test_hparams_columns_and_metrics_are_declared(written, read):
     start = metadata.parse_session_start_info_plugin_data(row.content)
     assert set(start.hparams) == set(columns)
     assert start.group_name == "run-1/3"
+
+
+def test_searched_recipe_has_columns_of_its_own(tmp_path, read):
+    from tensorboard.plugins.hparams import metadata
+
+    space = RecipeSpace(SPACE, ["optimizer", "learning_rate", "augment"])
+    architecture = space.architecture(uniform(space, np.random.default_rng(0)))
+    (record,) = make_records(1)
+    monitor = Monitor(tmp_path / "run" / "tb", space, CONFIG)
+    monitor.trial(replace(record, architecture=architecture, tokens=architecture.tokens))
+    monitor.close()
+    plugin = read(tmp_path / "run" / "tb").metadata[metadata.EXPERIMENT_TAG].plugin_data
+    infos = metadata.parse_experiment_plugin_data(plugin.content).hparam_infos
+    columns = {info.name for info in infos if info.name.startswith("recipe/")}
+    assert {"recipe/optimizer", "recipe/learning_rate", "recipe/augment"} <= columns
+    row = read(tmp_path / "run" / "tb" / "trials" / "1").metadata
+    start = metadata.parse_session_start_info_plugin_data(
+        row[metadata.SESSION_START_INFO_TAG].plugin_data.content
+    )
+    values = dict(architecture.recipe)
+    assert start.hparams["recipe/learning_rate"].number_value == values["learning_rate"]
+    assert start.hparams["recipe/optimizer"].string_value == values["optimizer"]
+    assert set(start.hparams) <= {info.name for info in infos}
 
 
 def test_each_step_of_each_tag_is_there_once(written, read):

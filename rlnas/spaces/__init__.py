@@ -25,7 +25,7 @@ from rlnas.spaces.chain import ChainSpace
 from rlnas.spaces.choices import DEFAULT_CHOICES
 from rlnas.spaces.grammar import Grammar, GrammarError, GrammarSpace, place_in_text, read_grammar
 from rlnas.spaces.image import ImageSpace
-from rlnas.spaces.recipe import RECIPE_CHOICES, RECIPE_PREFIX, RecipeSpace
+from rlnas.spaces.recipe import RECIPE_CHOICES, RECIPE_PREFIX, RecipeSpace, recipe_fields
 from rlnas.spaces.sequence import AudioSpace, TextSpace
 from rlnas.spaces.skip import SkipSpace
 from rlnas.spaces.table import TableSpace
@@ -61,6 +61,7 @@ __all__ = [
     "place_in_text",
     "prefix_of",
     "read_grammar",
+    "recipe_fields",
     "space_from_json",
 ]
 

@@ -192,6 +192,15 @@ class RecipeSpace:
         return tuple((name, values[name]) for name in RecipeConfig.model_fields if name in values)
 
 
+def recipe_fields(space: Space) -> tuple[str, ...]:
+    """Return the fields of `RecipeConfig` that the decisions of a space set, in its order."""
+    names = [decision.name for decision in space.decisions]
+    parts = {name.removeprefix(RECIPE_PREFIX) for name in names if name.startswith(RECIPE_PREFIX)}
+    if parts & set(AUGMENTATIONS):
+        parts.add("augment")
+    return tuple(name for name in RecipeConfig.model_fields if name in parts)
+
+
 def _made(
     space: Space,
     parts: Sequence[str],

@@ -1,12 +1,13 @@
 """The HParams table: one row per trial, each in a folder of its own, as TensorBoard wants it."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from tensorboard.compat.proto import summary_pb2
 from tensorboard.plugins.hparams import api_pb2, metadata, plugin_data_pb2
 
+from rlnas.config import RecipeConfig
 from rlnas.cost import network_cost
 from rlnas.search.monitor.events import EventFile, remove_folder
 from rlnas.search.monitor.records import TrialRecord
@@ -18,11 +19,12 @@ _POOLS = ("maxpool", "avgpool", "globalpool")
 # TensorBoard sorts columns by name and shows the first five; words spoil its plots, so they
 # sort last.
 _WORDS = "types/sequence"
+_RECIPE = "recipe/"
 _COUNTED = ("conv", "sepconv", "dropout", "dense")
 
 
 def hyperparameters(architecture: Architecture) -> dict[str, Value]:
-    """Return the columns of the table for one architecture, by declared tag."""
+    """Return the columns of the table for one architecture, by declared tag; and of its recipe."""
     kinds = [layer.kind for layer in architecture.layers]
     normed = [layer.batch_norm for layer in architecture.layers if hasattr(layer, "batch_norm")]
     cost = network_cost(architecture.layers, architecture.input_shape, architecture.classes)
@@ -34,6 +36,7 @@ def hyperparameters(architecture: Architecture) -> dict[str, Value]:
         "types/batch_norm": sum(normed) / max(len(normed), 1),
         **{f"types/{kind}": kinds.count(kind) for kind in _COUNTED},
         _WORDS: architecture.describe(),
+        **{f"{_RECIPE}{name}": value for name, value in architecture.recipe},
     }
 
 
@@ -51,8 +54,13 @@ def kept(rewards: Mapping[int, float | None], cap: int) -> set[int]:
     return {*newest, *best[: cap - len(newest)]}
 
 
-def experiment(wall_time: float) -> Any:
-    """Return the summary that names the columns and the metrics of the table."""
+def experiment(wall_time: float, recipe: Sequence[str] = ()) -> Any:
+    """Return the summary that names the columns and the metrics of the table.
+
+    Args:
+        wall_time: When it is written, in seconds since 1970.
+        recipe: Fields of the recipe that are searched; each has a column of its own.
+    """
     columns = [
         api_pb2.HParamInfo(
             name=tag.name,
@@ -61,6 +69,7 @@ def experiment(wall_time: float) -> Any:
         )
         for tag in of_kind("hparam")
     ]
+    columns += [_recipe_column(name) for name in recipe]
     metrics = [
         api_pb2.MetricInfo(
             name=api_pb2.MetricName(tag=name), description=find(name, "scalar").description
@@ -94,13 +103,23 @@ def write_row(folder: Path, record: TrialRecord, group: str) -> None:
     file.close()
 
 
+def _recipe_column(name: str) -> Any:
+    field = RecipeConfig.model_fields[name]
+    words = isinstance(field.default, str)
+    return api_pb2.HParamInfo(
+        name=f"{_RECIPE}{name}",
+        description=field.description,
+        type=api_pb2.DATA_TYPE_STRING if words else api_pb2.DATA_TYPE_FLOAT64,
+    )
+
+
 def _start(record: TrialRecord, group: str) -> Any:
     seconds = record.metrics.seconds if record.metrics else 0.0
     info = plugin_data_pb2.SessionStartInfo(
         group_name=group, start_time_secs=record.wall_time - seconds
     )
     for name, value in hyperparameters(record.architecture).items():
-        column = info.hparams[find(name, "hparam").name]
+        column = info.hparams[name]
         if isinstance(value, str):
             column.string_value = value
         else:

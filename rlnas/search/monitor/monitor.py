@@ -18,7 +18,7 @@ from rlnas.search.monitor.heatmap import draw_heatmap
 from rlnas.search.monitor.hparams import experiment, kept, write_row
 from rlnas.search.monitor.records import FinalRecord, TrialRecord
 from rlnas.search.monitor.texts import architecture_text, comparison_text, config_text
-from rlnas.spaces import Space
+from rlnas.spaces import Space, recipe_fields
 
 ROWS = 1_000
 """Most rows of the HParams table."""
@@ -213,7 +213,7 @@ class Monitor:
     def _open(self, wall_time: float) -> EventFile:
         if self._file is None:
             self._file = EventFile(self._folder, wall_time)
-            self._file.summary(0, wall_time, experiment(wall_time))
+            self._file.summary(0, wall_time, experiment(wall_time, recipe_fields(self._space)))
             self._file.text("run/config", 0, wall_time, config_text(self._config))
         return self._file
 
