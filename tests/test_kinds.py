@@ -16,6 +16,7 @@ import rlnas
 from rlnas.children.augmentation import RandomMask
 from rlnas.children.backend import keras
 from rlnas.children.datasets import load_data
+from rlnas.children.datasets.fitting import fit_inputs
 from rlnas.children.decoder import decode
 from rlnas.children.inputs import AudioInputs, Column, TableInputs, TextInputs, given_to, prepared
 from rlnas.config import DataConfig, RecipeConfig
@@ -102,6 +103,27 @@ def test_columns_become_features_and_what_is_missing_or_unknown_is_told():
     }
     assert prepared(inputs, raw).tolist() == [[1, 0, 0, 1], [0, 1, 0, 0]]
     assert inputs.shape == (4,)
+
+
+def test_numbers_reach_into_pieces_from_0_to_1():
+    inputs = TableInputs((Column("age", mean=10, variance=4, edges=(0.0, 10.0, 12.0, 20.0)),))
+    raw = {"age": np.array([[-5], [4], [11], [12], [99], [np.nan]], np.float32)}
+    assert inputs.shape == (4,)
+    assert prepared(inputs, raw)[:, 1:] == pytest.approx(
+        np.array([[0, 0, 0], [0.4, 0, 0], [1, 0.5, 0], [1, 1, 0], [1, 1, 1], [0, 0, 0]])
+    )
+
+
+def test_pieces_have_as_many_examples_each():
+    rng = np.random.default_rng(0)
+    x = {"a": rng.exponential(size=(1600, 1)), "b": np.arange(1600)[:, None] % 2}
+    x["c"] = np.full((1600, 1), np.nan)
+    first, second, third = fit_inputs("tabular", x).columns
+    counts, _ = np.histogram(x["a"], first.edges)
+    assert counts.tolist() == [100] * 16
+    assert (second.edges, third.edges) == ((), ())
+    many = {str(number): rng.normal(size=(100, 1)) for number in range(1000)}
+    assert {column.pieces for column in fit_inputs("tabular", many).columns} == {4}
 
 
 def test_recordings_become_spectrograms_of_the_stated_shape():
@@ -210,8 +232,9 @@ def test_texts_without_a_split_are_split(tmp_path):
 def test_table_has_a_feature_for_each_category_and_number(tmp_path):
     data = loaded("tabular", tmp_path)
     widths = [column.width for column in data.inputs.columns]
-    assert widths == [1, 5, 1]  # the empty category and the unknown one too
-    assert data.input_shape == (7,)
+    # The normalised number and its 16 pieces; the empty category and the unknown one too.
+    assert widths[:2] == [17, 5]
+    assert data.input_shape == (sum(widths),)
     assert abs(float(data.x_train[:, 0].mean())) < 1e-5
 
 
@@ -236,7 +259,7 @@ def test_arrays_of_texts_and_of_numbers_are_texts_and_tables():
     assert load_data((texts, y), DataConfig(), 0).kind == "text"
     x = np.random.default_rng(0).normal(size=(40, 3))
     data = load_data((x, y, x, y), DataConfig(), 0)
-    assert (data.kind, data.input_shape, len(data.y_test)) == ("tabular", (3,), 40)
+    assert (data.kind, data.input_shape, len(data.y_test)) == ("tabular", (3 * 17,), 40)
 
 
 def test_folder_of_texts_is_read(tmp_path):

@@ -168,24 +168,35 @@ class Column:
         categories: What may stand there; none for numbers.
         mean: Of numbers, their mean.
         variance: Of numbers, their variance.
+        edges: Of numbers, those between pieces with as many examples each, least first; none of
+            them for no pieces.
     """
 
     name: str
     categories: tuple[str, ...] = ()
     mean: float = 0.0
     variance: float = 1.0
+    edges: tuple[float, ...] = ()
+
+    @property
+    def pieces(self) -> int:
+        """Between how many pairs of edges a number can stand."""
+        return max(0, len(self.edges) - 1)
 
     @property
     def width(self) -> int:
         """Numbers that a child sees of it; of categories one more, for unknown ones."""
-        return len(self.categories) + 1 if self.categories else 1
+        return len(self.categories) + 1 if self.categories else 1 + self.pieces
 
 
 @dataclass(frozen=True, slots=True)
 class TableInputs:
     """Rows of a table: numbers normalised, categories each as a number of its own, 0 or 1.
 
-    A number that is missing counts as the mean, a category that was never seen as one of its own.
+    Of a number a child also sees how far it reaches into each piece between two edges, from 0 to 1
+    (piecewise linear encoding, Gorishniy et al. 2022, section 3.2): what a network learns of single
+    numbers too slowly, as trees do not. A number that is missing
+    counts as the mean and reaches into no piece, a category that was never seen as one of its own.
     """
 
     columns: tuple[Column, ...]
@@ -213,7 +224,7 @@ class TableInputs:
         for number, column in enumerate(self.columns):
             kind = _TEXT if column.categories else "float32"
             given[column.name] = keras.Input((1,), dtype=kind, name=column.name)
-            parts.append(_encoded(column, f"column_{number}")(given[column.name]))
+            parts += _encoded(column, f"column_{number}", given[column.name])
         return given, keras.ops.nan_to_num(keras.layers.Concatenate(name="row")(parts))
 
     def to_json(self) -> dict[str, Any]:
@@ -221,20 +232,37 @@ class TableInputs:
         columns = [
             {"name": each.name, "categories": len(each.categories)}
             if each.categories
-            else {"name": each.name, "mean": each.mean, "variance": each.variance}
+            else {
+                "name": each.name,
+                "mean": each.mean,
+                "variance": each.variance,
+                "pieces": each.pieces,
+            }
             for each in self.columns
         ]
         return {"kind": self.kind, "columns": columns}
 
 
-def _encoded(column: Column, place: str) -> keras.Layer:
+def _encoded(column: Column, place: str, given: keras.KerasTensor) -> list[keras.KerasTensor]:
+    """Return what a child sees of a column."""
+    layers = keras.layers
     if column.categories:
-        return keras.layers.StringLookup(
+        look_up = layers.StringLookup(
             vocabulary=list(column.categories), output_mode="one_hot", name=f"{place}_category"
         )
-    return keras.layers.Normalization(
+        return [look_up(given)]
+    normalize = layers.Normalization(
         axis=None, mean=column.mean, variance=column.variance, name=f"{place}_normalized"
     )
+    if not column.pieces:
+        return [normalize(given)]
+    least, widths = column.edges[:-1], np.diff(column.edges)
+    x = layers.RepeatVector(column.pieces, name=f"{place}_repeated")(given)
+    x = layers.Flatten(name=f"{place}_flat")(x)
+    x = layers.Normalization(
+        mean=list(least), variance=[float(each) ** 2 for each in widths], name=f"{place}_pieces"
+    )(x)
+    return [normalize(given), layers.ReLU(max_value=1.0, name=f"{place}_reached")(x)]
 
 
 def prepared(inputs: Inputs, raw: Raw) -> np.ndarray[Any, Any]:

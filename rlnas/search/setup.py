@@ -40,7 +40,7 @@ from rlnas.objectives import ACCURACY, R2, Cost, Objective
 from rlnas.search.own_space import is_own_space, make_own_space
 from rlnas.spaces import CHAINS, RECIPE_PREFIX, RecipeSpace, Space
 
-_LONG_STEPS, _FEWEST_EPOCHS, _MOST_EPOCHS = 10_000, 8, 30
+_LONG_STEPS, _FEWEST_EPOCHS, _MOST_EPOCHS, _MOST_OF_TABLES = 10_000, 8, 30, 100
 """How long the retraining is where the config does not say: see `FinalConfig.epochs`."""
 
 _USUAL_K, _SMALL_K, _MANY_STEPS = 5, 3, 12_000
@@ -147,7 +147,8 @@ class Setup:
         epochs = self.config.final.epochs
         if epochs is None:
             steps = steps_per_epoch(self.config.recipe, self._long_examples)
-            epochs = min(max(round(_LONG_STEPS / steps), _FEWEST_EPOCHS), _MOST_EPOCHS)
+            most = _MOST_OF_TABLES if self.data.kind == "tabular" else _MOST_EPOCHS
+            epochs = min(max(round(_LONG_STEPS / steps), _FEWEST_EPOCHS), most)
         return self.config.recipe.model_copy(update={"epochs": epochs})
 
     @property

@@ -46,11 +46,18 @@ _TABLE_LAYERS = """\
                 vocabulary=state, output_mode="one_hot", name=f"{place}_category"
             )
         else:
+            mean, variance, *edges = state
             inputs[name] = keras.Input((1,), dtype="float32", name=name)
             encode = layers.Normalization(
-                axis=None, mean=state[0], variance=state[1], name=f"{place}_normalized"
+                axis=None, mean=mean, variance=variance, name=f"{place}_normalized"
             )
         parts.append(encode(inputs[name]))
+        if not isinstance(state, list) and edges:
+            x = layers.RepeatVector(len(edges) - 1, name=f"{place}_repeated")(inputs[name])
+            x = layers.Flatten(name=f"{place}_flat")(x)
+            widths = [(b - a) ** 2 for a, b in zip(edges[:-1], edges[1:], strict=True)]
+            x = layers.Normalization(mean=edges[:-1], variance=widths, name=f"{place}_pieces")(x)
+            parts.append(layers.ReLU(max_value=1.0, name=f"{place}_reached")(x))
     x = keras.ops.nan_to_num(layers.Concatenate(name="row")(parts))
 """
 
@@ -268,7 +275,7 @@ def _columns(inputs: TableInputs) -> str:
         state = (
             _listed(column.categories)
             if column.categories
-            else f"({column.mean!r}, {column.variance!r})"
+            else _numbers((column.mean, column.variance, *column.edges))
         )
         lines.append(f"    {_quoted(column.name)}: {state},")
     return "\n".join([*lines, "}"])
@@ -280,6 +287,14 @@ def _listed(categories: Sequence[str]) -> str:
         return flat
     lines = [f"        {_quoted(each)}," for each in categories]
     return "\n".join(["[", *lines, "    ]"])
+
+
+def _numbers(values: Sequence[float]) -> str:
+    flat = f"({', '.join(map(repr, values))})"
+    if len(flat) < _WIDTH - 30:
+        return flat
+    lines = [f"        {each!r}," for each in values]
+    return "\n".join(["(", *lines, "    )"])
 
 
 def _quoted(text: str) -> str:

@@ -28,6 +28,10 @@ first number (chosen)."""
 _MOST_CATEGORIES = 255
 """Categories of a column with a number of their own, the commonest (chosen)."""
 
+_PIECES, _MOST_PIECES, _TWO = 16, 4096, 2
+"""Pieces of the numbers in a column, and in a table with very many (chosen; Gorishniy et al. 2022
+tuned between 2 and 256)."""
+
 _BINS, _WINDOW, _MOST_FRAMES = 40, 0.032, 128
 """Of a spectrogram: bands, seconds of a window, and frames, of which a window holds half (chosen:
 windows overlap by half or, where a recording is long, less)."""
@@ -47,7 +51,8 @@ def fit_inputs(kind: str, x: Any, rate: int | None = None) -> Inputs:
         case "audio":
             return _for_recordings(x, rate or 1)
         case _:
-            return TableInputs(tuple(_column(name, values) for name, values in x.items()))
+            pieces = min(_PIECES, _MOST_PIECES // len(x))
+            return TableInputs(tuple(_column(name, values, pieces) for name, values in x.items()))
 
 
 def one_length(recordings: Array, samples: int) -> Array:
@@ -92,7 +97,7 @@ def _for_recordings(x: Array, rate: int) -> AudioInputs:
     )
 
 
-def _column(name: str, values: Array) -> Column:
+def _column(name: str, values: Array, pieces: int) -> Column:
     if values.dtype.kind == "O":
         found = Counter(values[:, 0].tolist())
         commonest = sorted(found, key=lambda category: (-found[category], category))
@@ -100,4 +105,15 @@ def _column(name: str, values: Array) -> Column:
     known = values[np.isfinite(values)].astype(np.float64)
     if not known.size:
         return Column(name)
-    return Column(name, mean=float(known.mean()), variance=float(known.var()) or 1.0)
+    return Column(
+        name,
+        mean=float(known.mean()),
+        variance=float(known.var()) or 1.0,
+        edges=_edges(known, pieces),
+    )
+
+
+def _edges(known: Array, pieces: int) -> tuple[float, ...]:
+    """Return the edges of the pieces of numbers; none where they would be fewer than two."""
+    found = np.unique(np.quantile(known, np.linspace(0, 1, pieces + 1)))
+    return tuple(float(each) for each in found) if len(found) > _TWO else ()
