@@ -215,8 +215,8 @@ class FinalConfig(Record):
     )
     epochs: Count | None = option(
         None,
-        "Epochs of that longer training. Default: those of 10,000 steps, at least 8, and at most 30 "
-        "or, for tables, 100 (chosen).",
+        "Epochs of that longer training. Default: those of 10,000 steps, at least 8 and at most 30,"
+        " or for tables 100 (chosen).",
         flag="--final-epochs",
     )
 
