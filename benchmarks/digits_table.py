@@ -7,8 +7,8 @@ of the second, and the activation of both. Each network is trained for 3 epochs 
     python benchmarks/digits_table.py examples/digits_table.csv        about five minutes
 """
 
+import argparse
 import csv
-import sys
 from itertools import product
 from pathlib import Path
 
@@ -37,10 +37,13 @@ def layers(tokens: tuple[int, ...]) -> tuple[Layer, ...]:
 
 def main() -> None:
     """Write the table, a row as each network is trained."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])  # type: ignore[union-attr]
+    parser.add_argument("table", type=Path, help="CSV file to write")
+    table_path = parser.parse_args().table
     prepare(1)
     data = load_data(None, DataConfig(), SEED)
     evaluator = TrainingEvaluator(data)
-    with Path(sys.argv[1]).open("w", newline="", encoding="utf-8") as file:
+    with table_path.open("w", newline="", encoding="utf-8") as file:
         table = csv.writer(file)
         table.writerow(["arch", "val_accuracy", "params", "flops"])
         for tokens in product(*(range(len(options)) for options in DECISIONS)):

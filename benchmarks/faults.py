@@ -51,6 +51,7 @@ FAULTS = (
 HARMLESS = {"nothing", "SIGKILL once", "SIGSEGV once", "full disk once"}
 """After which a child is done all the same; with the others it fails."""
 
+STATES = ("done", "failed", "running")
 TIME_LIMIT, MEMORY = 4, 500
 CONFIG = {
     "name": "faults",
@@ -136,6 +137,8 @@ def evaluator(setup: Any) -> Any:
     class Faulty(TrainingEvaluator):
         """Draws a lot for each child."""
 
+        spared = setup.space.reference().tokens
+
         def build(self, architecture: Any, recipe: Any, seed: int) -> Any:
             if getattr(self, "fault", None) == "exception in building":
                 raise ValueError("by lot")
@@ -148,7 +151,8 @@ def evaluator(setup: Any) -> Any:
 
             unlimited = (resource.RLIM_INFINITY, resource.RLIM_INFINITY)
             resource.setrlimit(resource.RLIMIT_FSIZE, unlimited)
-            self.fault, begun = lot(seed)
+            spared = architecture.tokens == self.spared  # the reference child, which is no trial
+            self.fault, begun = ("nothing", 0) if spared else lot(seed)
             trainer = make_trainer(self._data)
             self.__dict__["_trainer"] = Trainer(trainer, self.fault, begun)
             return super().evaluate(architecture, recipe, seed, folder, **options)
@@ -213,7 +217,7 @@ def run(folder: Path, trials: int, times: int) -> Counter[str]:
         time.sleep(0.2)
 
 
-def account(folder: Path, trials: int) -> dict[str, Any]:
+def account(folder: Path, trials: int, times: int) -> dict[str, Any]:
     """Compare the journal with the lots."""
     from rlnas.search.folder import RunFolder
 
@@ -229,6 +233,8 @@ def account(folder: Path, trials: int) -> dict[str, Any]:
         expected = "done" if fault in HARMLESS else "failed"
         if trial.state != expected:
             wrong.append(f"trial {trial.id}, {fault}: {trial.state} {trial.reason or ''}")
+    befell = {fault: sum(rows.get(fault, {}).get(state, 0) for state in STATES) for fault in FAULTS}
+    wrong += [f"{fault} befell {count}" for fault, count in befell.items() if count != times]
     return {
         "trials": len(found),
         "asked for": trials,
@@ -262,7 +268,11 @@ def main() -> None:
     deaths = run(folder, chosen.trials, chosen.times)
     seconds = time.monotonic() - began
     time.sleep(2)
-    found = {**account(folder, chosen.trials), "deaths": dict(deaths), "seconds": seconds}
+    found = {
+        **account(folder, chosen.trials, chosen.times),
+        "deaths": dict(deaths),
+        "seconds": seconds,
+    }
     found["processes left"] = len(marked(folder / "lots"))
     shutil.rmtree(folder)
     if chosen.json:

@@ -112,11 +112,13 @@ def main() -> None:
     parser.add_argument(
         "--without-reference", action="store_true", help="ppo is not told of the reference child"
     )
+    parser.add_argument("--json", action="store_true", help="print one JSON object at the end")
     chosen = parser.parse_args()
+    say = (lambda *_, **__: None) if chosen.json else print
     more = ["--no-from-reference"] if chosen.without_reference else []
     chosen.to.mkdir(parents=True, exist_ok=True)
-    print("| seed | " + " | ".join(FIGURES.values()) + " |")
-    print("|---" * (1 + len(FIGURES)) + "|", flush=True)
+    say("| seed | " + " | ".join(FIGURES.values()) + " |")
+    say("|---" * (1 + len(FIGURES)) + "|", flush=True)
     pairs = []
     with ThreadPoolExecutor(chosen.workers) as pool:
         seeds = range(chosen.first, chosen.first + chosen.seeds)
@@ -125,7 +127,10 @@ def main() -> None:
         ):
             pairs.append(found)
             cells = [f"{found[each]['first']:.4f}, {found[each]['second']:.4f}" for each in FIGURES]
-            print(f"| {seed} | " + " | ".join(cells) + " |", flush=True)
+            say(f"| {seed} | " + " | ".join(cells) + " |", flush=True)
+    if chosen.json:
+        print(json.dumps({"pairs": pairs}))
+        return
     print("\nppo less random, mean of the pairs with its 95 % interval:\n")
     for figure, words in FIGURES.items():
         apart = np.array([found[figure]["gap"] for found in pairs])

@@ -248,7 +248,6 @@ def main() -> None:
     parser = on_tables(__doc__, needed=False)
     parser.add_argument("--only", choices=PARTS, action="append")
     parser.add_argument("--plot", type=Path, help="draw the regret with each number in flight")
-    parser.add_argument("--json", action="store_true", help="print one JSON object")
     chosen = parser.parse_args()
     parts = chosen.only or PARTS
     found: dict[str, Any] = {}

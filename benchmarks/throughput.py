@@ -26,6 +26,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from statistics import median
 from typing import Any
 
 import numpy as np
@@ -349,6 +350,12 @@ def main() -> None:
         help="seed of the first child's weights; that of the architectures stays",
     )
     parser.add_argument("--engines", default=",".join(ENGINES), help="some of them, by commas")
+    parser.add_argument(
+        "--rounds",
+        type=int,
+        default=1,
+        help="so often each engine in turn; the table has the medians, and each ratio's span",
+    )
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     parser.add_argument("--parts", action="store_true", help="only where a child's time goes")
     parser.add_argument("--engine", help=argparse.SUPPRESS)
@@ -362,15 +369,19 @@ def main() -> None:
     words = ["--dataset", chosen.dataset, "--children", str(chosen.children)]
     words += ["--epochs", str(chosen.epochs)]
     words += ["--samples", str(chosen.samples)] if chosen.samples else []
-    found = {}
-    for engine in [] if chosen.parts else chosen.engines.split(","):
-        found[engine] = measured(engine, words)
-        print(f"{engine}: {found[engine]['seconds']:.1f} s", file=sys.stderr, flush=True)
+    found: dict[str, dict[str, Any]] = {}
+    for _ in range(chosen.rounds):
+        for engine in [] if chosen.parts else chosen.engines.split(","):
+            one = measured(engine, words)
+            found.setdefault(engine, {**one, "rounds": []})["rounds"].append(one["seconds"])
+            print(f"{engine}: {one['seconds']:.1f} s", file=sys.stderr, flush=True)
     spent = measured(PARTS, words)
     base = found.get("keras-tuner", next(iter(found.values()), None))
     for each in found.values():
+        each["seconds"] = median(each["rounds"])
         each["per_minute"] = 60 * chosen.children / each["seconds"]
-        each["times"] = base["seconds"] / each["seconds"]
+        ratios = [b / a for a, b in zip(each["rounds"], base["rounds"], strict=True)]
+        each["times"], each["span"] = median(ratios), (min(ratios), max(ratios))
         each["apart"] = apart(each["accuracies"], base["accuracies"])
     if chosen.json:
         print(json.dumps({"engines": found, "parts": spent}))
@@ -381,7 +392,10 @@ def main() -> None:
     for engine, each in found.items():
         gap = each["apart"]
         interval = f"{gap['mean']:+.4f} [{gap['low']:+.4f}, {gap['high']:+.4f}]"
-        speed = f"{each['start']:.1f} | {each['per_minute']:.1f} | {each['times']:.2f}"
+        times = f"{each['times']:.2f}"
+        if chosen.rounds > 1:
+            times += " ({:.2f} to {:.2f})".format(*each["span"])
+        speed = f"{each['start']:.1f} | {each['per_minute']:.1f} | {times}"
         print(f"| {engine} | {speed} | {interval} |")
     whole = sum(spent.values())
     print("\n| part of a child | seconds | share |\n|---|---|---|")

@@ -1,4 +1,6 @@
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -323,6 +325,9 @@ def test_gpus_are_numbers_or_a_word(given, gpus):
 
 
 def test_empty_address_is_refused():
+    for address in (" ", "10.0.0.1:99999", "10.0.0.1:0"):
+        with pytest.raises(ConfigError, match='"auto" or an address such as'):
+            make_config({"engine": {"executor": "ray", "ray_address": address}})
     engine = {"executor": "ray", "ray_address": " "}
     assert 'expected "auto" or an address such as "10.0.0.1:6379"' in refusal({"engine": engine})
 
@@ -343,3 +348,15 @@ def test_other_gpus_are_refused(given):
 )
 def test_gpus_that_fit_nothing_else_are_refused(engine, sentence):
     assert re.search(sentence, refusal({"engine": {"executor": "process", **engine}}))
+
+
+def test_variable_that_names_no_executor_is_one_sentence(monkeypatch):
+    monkeypatch.setenv("RLNAS_EXECUTOR", "foo")
+    with pytest.raises(ConfigError, match="unknown executor 'foo'"):
+        make_config({})
+    code = "from rlnas.cli import main; raise SystemExit(main(['search', '--print-config']))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 2
+    assert done.stderr.splitlines()[-1].startswith("error: unknown executor 'foo'")
+    code = "from rlnas.cli import main; raise SystemExit(main(['search', '--help']))"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True).returncode == 0

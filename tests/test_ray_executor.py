@@ -14,7 +14,7 @@ from test_training import FEW, RECIPE, SMALL
 
 import rlnas
 from rlnas.config import make_config
-from rlnas.errors import ConfigError
+from rlnas.errors import ConfigError, StorageError
 from rlnas.evaluation import Job, ray_executor
 from rlnas.evaluation.process import LOG, ProcessExecutor, ProcessSettings
 from rlnas.evaluation.ray_executor import RayExecutor, connected
@@ -135,3 +135,11 @@ def test_somebody_else_at_the_address_is_told_and_not_waited_for(monkeypatch):
         address = f"127.0.0.1:{server.getsockname()[1]}"
         with pytest.raises(OSError, match="what listens there is no Ray cluster"):
             ray_executor._check_answers(address)
+
+
+def test_full_disk_of_the_driver_is_one_sentence(tmp_path):
+    from rlnas.evaluation.ray_executor import _keep
+
+    (tmp_path / "file").write_text("")
+    with pytest.raises(StorageError, match=r"cannot write to .*: free some space"):
+        _keep(tmp_path / "file" / "trials", {"weights": b""})

@@ -22,7 +22,9 @@ IN_FLIGHT = 8
 
 
 def _ray_address(address: str | None) -> str | None:
-    if address is not None and not address.strip():
+    port = (address or "").rpartition(":")[2]
+    wrong = address is not None and port.isdecimal() and not 0 < int(port) < 2**16
+    if wrong or (address is not None and not address.strip()):
         raise ValueError('"auto" or an address such as "10.0.0.1:6379"')
     return address
 

@@ -8,7 +8,7 @@ flag is its name with dashes unless ``flag=`` gives another.
 import re
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, BeforeValidator, field_validator, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, field_validator, model_validator
 
 from rlnas.config.controller import ControllerConfig
 from rlnas.config.engine import EngineConfig
@@ -253,7 +253,8 @@ class SearchConfig(Record):
     fidelity: FidelityConfig = FidelityConfig()
     evaluation: EvaluationConfig = EvaluationConfig()
     budget: BudgetConfig = BudgetConfig()
-    engine: EngineConfig = EngineConfig()
+    # Made when it is needed, for the environment says what the executor is.
+    engine: EngineConfig = Field(default_factory=EngineConfig)
     final: FinalConfig = FinalConfig()
 
     @field_validator("name")

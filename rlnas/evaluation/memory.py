@@ -48,7 +48,23 @@ class _TensorFlowGpu:
         return float(self._experimental.get_memory_info(self._name)["peak"])
 
 
-def _gpus() -> list[_TensorFlowGpu]:
+class _JaxGpu:
+    """A GPU of JAX, which cannot begin to measure anew."""
+
+    def __init__(self, device: Any) -> None:
+        self._device = device
+
+    def reset(self) -> None:
+        pass
+
+    def peak(self) -> float:
+        return float((self._device.memory_stats() or {}).get("peak_bytes_in_use", 0))
+
+
+def _gpus() -> list[_TensorFlowGpu] | list[_JaxGpu]:
+    keras, jax = sys.modules.get("keras"), sys.modules.get("jax")
+    if keras is not None and jax is not None and keras.backend.backend() == "jax":
+        return [_JaxGpu(device) for device in jax.local_devices() if device.platform == "gpu"]
     tensorflow = sys.modules.get("tensorflow")  # loaded already, or there is nothing to ask
     if tensorflow is None:
         return []

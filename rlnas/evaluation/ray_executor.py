@@ -20,7 +20,7 @@ from typing import Any
 
 import numpy as np
 
-from rlnas.errors import ConfigError, RlnasError, first_line
+from rlnas.errors import ConfigError, RlnasError, StorageError, first_line
 from rlnas.evaluation.base import Evaluator, Job, Outcome, Result
 from rlnas.evaluation.process import Payload, ProcessExecutor, ProcessSettings
 from rlnas.evaluation.sizing import Crew
@@ -137,9 +137,7 @@ class RayExecutor:
             self._lost(task, RlnasError(f"a child was lost with its node: {first_line(error)}"))
         else:
             if task.job.folder is not None:
-                task.job.folder.mkdir(parents=True, exist_ok=True)
-                for name, content in files.items():
-                    (task.job.folder / name).write_bytes(content)
+                _keep(task.job.folder, files)
             self._results.append(Result(task.job, outcome))
 
     def _lost(self, task: _Task, error: RlnasError) -> None:
@@ -148,6 +146,23 @@ class RayExecutor:
         if task.losses > _MOST_LOSSES:
             raise error
         self._waiting.append(task)
+
+
+def _keep(folder: Path, files: dict[str, bytes]) -> None:
+    """Write what a child left on its node.
+
+    Raises:
+        StorageError: The disk refused.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for name, content in files.items():
+            (folder / name).write_bytes(content)
+    except OSError as error:
+        raise StorageError(
+            f"cannot write to {folder} ({error.strerror or error}): free some space or make the "
+            "folder writable"
+        ) from error
 
 
 def connected(address: str | None) -> Any:

@@ -115,5 +115,5 @@ def _column(name: str, values: Array, pieces: int) -> Column:
 
 def _edges(known: Array, pieces: int) -> tuple[float, ...]:
     """Return the edges of the pieces of numbers; none where they would be fewer than two."""
-    found = np.unique(np.quantile(known, np.linspace(0, 1, pieces + 1)))
+    found = np.unique(np.quantile(known, np.linspace(0, 1, pieces + 1), method="inverted_cdf"))
     return tuple(float(each) for each in found) if len(found) > _TWO else ()
