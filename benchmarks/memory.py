@@ -8,6 +8,7 @@ Beside it KerasTuner, that trains the same kind of children in one process.
     pip install keras-tuner
     python benchmarks/memory.py                            1,000 children, about 20 minutes
     python benchmarks/memory.py --children 300 --tuner 0   a first look, without KerasTuner
+    python benchmarks/memory.py --children 300 --tuner 0 --executor ray
 """
 
 import argparse
@@ -31,7 +32,7 @@ CONFIG = {
     "name": "memory",
     "controller": {"name": "random"},
     "recipe": {"epochs": EPOCHS},
-    "engine": {"executor": "process", "workers": WORKERS},
+    "engine": {"workers": WORKERS},
     "final": {"top_k": 1, "epochs": 1},
 }
 SETTLED = 50
@@ -150,6 +151,7 @@ def main() -> None:
     parser.add_argument("--children", type=int, default=1000)
     parser.add_argument("--tuner", type=int, default=300, help="children of KerasTuner; 0: none")
     parser.add_argument("--interval", type=float, default=5.0, help="seconds between two looks")
+    parser.add_argument("--executor", choices=("process", "ray"), default="process")
     parser.add_argument("--plot", type=Path, help="write a picture there")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     parser.add_argument("--run", nargs=2, help=argparse.SUPPRESS)
@@ -158,6 +160,7 @@ def main() -> None:
         what, root = chosen.run
         (search if what == "rlnas" else tuner)(Path(root), chosen.children)
         return
+    os.environ["RLNAS_EXECUTOR"] = chosen.executor
     from rlnas.evaluation.process import CHILDREN_PER_WORKER
 
     rounds = WORKERS * CHILDREN_PER_WORKER
