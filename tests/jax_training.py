@@ -54,6 +54,7 @@ def test_one_epoch_equals_fit_from_the_same_weights_and_batches(optimizer):
         {"schedule": "gradient", "rate_per_layer": 0.5},
         {"l1": 1e-3, "l2": 1e-2, "dropout": 0.3, "label_smoothing": 0.2},
         {"augment": "flip,rotation,zoom,shift", "augment_strength": 0.3},
+        {"class_weight": 0.5},
         {"augment": "time_mask,frequency_mask", "augment_strength": 0.6},
     ],
     ids=str,

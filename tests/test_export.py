@@ -16,7 +16,7 @@ from PIL import Image
 from rlnas.children.backend import keras
 from rlnas.children.datasets import load_data
 from rlnas.children.decoder import decode
-from rlnas.children.recipes import batch_norm_momentum, make_optimizer
+from rlnas.children.recipes import batch_norm_momentum, class_weights, make_optimizer
 from rlnas.config import OPTIMIZERS, SCHEDULES, DataConfig, RecipeConfig
 from rlnas.cost import AveragePool, Conv, Dense, Dropout, Flatten, MaxPool, SeparableConv
 from rlnas.errors import RlnasError, RunError, StorageError
@@ -352,6 +352,8 @@ def test_script_has_the_optimizer_of_the_recipe(name, schedule):
 PARTS = [
     *({"schedule": schedule} for schedule in SCHEDULES),
     {"rate_per_layer": 0.5},
+    {"class_weight": 0.5, "schedule": "plateau"},
+    {"class_weight": 1.0},
     {"rate_per_layer": 0.5, "schedule": "gradient", "optimizer": "sgd"},
     {"l1": 1e-4, "l2": 1e-3, "dropout": 0.25, "label_smoothing": 0.1},
     {"augment": "flip,rotation,zoom,shift", "augment_strength": 0.2, "schedule": "plateau"},
@@ -368,6 +370,12 @@ def test_script_trains_by_the_recipe(part, tmp_path, monkeypatch, capsys):
     names["main"]()
     assert "test accuracy 0." in capsys.readouterr().out
     assert (tmp_path / "trained.keras").is_file()
+
+
+def test_script_weighs_classes_as_the_search_does():
+    recipe, y = RecipeConfig(class_weight=0.5), np.repeat(np.arange(10), np.arange(1, 11))
+    found = executed(source(recipe=recipe))["class_weights"](y)
+    assert list(found.values()) == pytest.approx(class_weights(recipe, y, 10).tolist())
 
 
 def test_script_makes_the_steps_of_the_recipe():

@@ -56,6 +56,7 @@ PARTS = [
     {"schedule": "step", "label_smoothing": 0.2, "augment": "flip,rotation"},
     {"schedule": "gradient", "rate_per_layer": 0.5, "augment": "zoom,shift"},
     {"schedule": "gradient", "rate_per_layer": 0.5, "optimizer": "momentum"},
+    {"class_weight": 1.0, "label_smoothing": 0.1},
     {"augment": "time_mask,frequency_mask", "augment_strength": 0.6},
 ]
 

@@ -6,13 +6,14 @@ import pytest
 from rlnas.children.backend import keras
 from rlnas.children.recipes import (
     batch_norm_momentum,
+    class_weights,
     learning_rates,
     make_optimizer,
     plateau_factor,
     steps_per_epoch,
 )
 from rlnas.children.training import _lower
-from rlnas.config import OPTIMIZERS, SCHEDULES, RecipeConfig
+from rlnas.config import OPTIMIZERS, SCHEDULES, RecipeConfig, make_config
 
 COSINE = [1.0, 0.9330127, 0.75, 0.5, 0.25, 0.0669873, 0.0]
 """Half of 1 + cos of 0, 30, 60, 90, 120, 150 and 180 degrees."""
@@ -182,3 +183,24 @@ def test_moving_mean_of_keras_is_true_after_one_epoch():
         norm(keras.ops.full((8, 2), 100.0), training=True)
     mean = keras.ops.convert_to_numpy(norm.moving_mean)  # began at 0
     assert mean.tolist() == pytest.approx([99.0, 99.0], rel=1e-5)
+
+
+def test_rare_classes_weigh_more_and_the_mean_stays():
+    y = np.array([0, 0, 0, 1])
+    assert class_weights(RecipeConfig(class_weight=0.0), y, 2) is None
+    assert class_weights(RecipeConfig(class_weight=1.0), y, 2) == pytest.approx([2 / 3, 2])
+    found = class_weights(RecipeConfig(class_weight=0.5), y, 3)  # one class has no example
+    assert found[1] / found[0] == pytest.approx(3**0.5)
+    assert found[y].mean() == pytest.approx(1)
+
+
+@pytest.mark.parametrize(
+    ("metric", "weight"), [("accuracy", 0.0), ("f1", 0.5), ("balanced_accuracy", 1.0), ("auc", 0)]
+)
+def test_classes_weigh_as_the_metric_asks_unless_it_is_said(metric, weight):
+    objective = {"objective": {"metric": metric}}
+    assert make_config(objective).recipe.class_weight == weight
+    said = make_config({**objective, "recipe": {"class_weight": 0.25, "epochs": 3}})
+    assert said.recipe.class_weight == 0.25
+    again = make_config(make_config(objective).model_dump(mode="json"))
+    assert again.recipe == make_config(objective).recipe

@@ -11,6 +11,7 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from rlnas.children.augmentation import random_changes
 from rlnas.children.backend import keras
@@ -22,6 +23,7 @@ from rlnas.children.graph_weights import graph_weights
 from rlnas.children.history import History, goes_on
 from rlnas.children.measures import example_score
 from rlnas.children.recipes import (
+    class_weights,
     learning_rates,
     make_optimizer,
     plateau_factor,
@@ -154,7 +156,8 @@ def graphs(
         fused, statistics = with_fused_layers(model)
     weights = graph_weights(model, optimizer, learning_rates(recipe, len(data.x_train)))
     changes = random_changes(recipe)
-    step = _step(fused, weights, statistics, recipe.label_smoothing)
+    shares = class_weights(recipe, data.y_train, data.classes)
+    step = _step(fused, weights, statistics, recipe.label_smoothing, shares)
     look = _look(fused, data.spread)
     if jit_compile:
         step = tf.function(step, jit_compile=True)  # not look: its last piece is of any size
@@ -191,8 +194,22 @@ def graphs(
     return tf.function(learn, autograph=False), tf.function(validate, autograph=False)
 
 
-def _step(model: keras.Model, weights: Any, statistics: MovingStatistics, smoothing: float) -> Any:
-    """Return what makes one step on a batch and returns the sum of its losses."""
+def _step(
+    model: keras.Model,
+    weights: Any,
+    statistics: MovingStatistics,
+    smoothing: float,
+    shares: npt.NDArray[np.float32] | None,
+) -> Any:
+    """Return what makes one step on a batch and returns the sum of its losses.
+
+    Args:
+        model: What is trained.
+        weights: Its weights.
+        statistics: Its moving statistics.
+        smoothing: Of the labels.
+        shares: How much each class weighs; None for all alike.
+    """
     import tensorflow as tf
 
     state = model.non_trainable_variables
@@ -205,6 +222,8 @@ def _step(model: keras.Model, weights: Any, statistics: MovingStatistics, smooth
                 values, [each.value for each in state], x, training=True, return_losses=True
             )
             nats, logits, gradient = graph_loss(y, outputs, smoothing)
+        if shares is not None:
+            gradient *= tf.cast(tf.gather(shares, y), gradient.dtype)[:, None]
         examples = tf.shape(y)[0]
         begin = [gradient / tf.cast(examples, gradient.dtype), *map(tf.ones_like, penalties)]
         gradients = tape.gradient([logits, *penalties], values, begin, "zero")

@@ -84,6 +84,27 @@ _OPTIMIZERS: dict[str, tuple[type[keras.optimizers.Optimizer], dict[str, Any]]] 
 }
 
 
+def class_weights(
+    recipe: RecipeConfig, y: npt.NDArray[np.integer[Any]], classes: int
+) -> npt.NDArray[np.float32] | None:
+    """Return how much an example of each class weighs in the loss, float32[classes].
+
+    A class with half as many examples weighs ``2 ** recipe.class_weight`` times as much, and the
+    mean over all examples is 1. None where all weigh alike.
+
+    Args:
+        recipe: How the child is trained.
+        y: Classes of the training part.
+        classes: Number of classes.
+    """
+    if not recipe.class_weight:
+        return None
+    counts = np.bincount(y, minlength=classes)
+    weights = (len(y) / np.maximum(counts, 1)) ** recipe.class_weight
+    found: npt.NDArray[np.float32] = (weights * len(y) / (weights @ counts)).astype(np.float32)
+    return found
+
+
 def plateau_factor(val_losses: Sequence[float]) -> float:
     """Return the factor of the learning rate behind some epochs, with the schedule `plateau`.
 

@@ -18,7 +18,7 @@ from rlnas.children.backend import keras
 from rlnas.children.data import Data, examples_at_once
 from rlnas.children.history import History, goes_on
 from rlnas.children.measures import example_loss, example_score
-from rlnas.children.recipes import make_optimizer, plateau_factor, steps_per_epoch
+from rlnas.children.recipes import class_weights, make_optimizer, plateau_factor, steps_per_epoch
 from rlnas.config import RecipeConfig
 
 _PART = 64e6
@@ -127,7 +127,7 @@ def _epoch(
     whole = count // recipe.batch_size * recipe.batch_size  # examples in full batches
     steps = steps_per_epoch(recipe, count)
 
-    step = _step(model, optimizer, recipe.label_smoothing)
+    step = _step(model, optimizer, recipe, data)
 
     @partial(jax.jit, donate_argnums=1)
     def run(arrays: tuple[Any, ...], state: _State, seed: Any, epoch: Any) -> tuple[_State, Any]:
@@ -160,7 +160,7 @@ def _streamed_epoch(
     """
     import jax
 
-    step = _step(model, optimizer, recipe.label_smoothing)
+    step = _step(model, optimizer, recipe, data)
     size, count = recipe.batch_size, len(data.x_train)
     at_once = max(1, int(_PART // (size * data.x_train[:1].nbytes)))  # steps
     whole = count // size * size
@@ -210,10 +210,14 @@ def _order(count: int, seed: Any, epoch: Any) -> Any:
     return jax.random.permutation(jax.random.fold_in(jax.random.key(seed), epoch), count)
 
 
-def _step(model: keras.Model, optimizer: keras.optimizers.Optimizer, smoothing: float) -> Any:
+def _step(
+    model: keras.Model, optimizer: keras.optimizers.Optimizer, recipe: RecipeConfig, data: Data
+) -> Any:
     """Return what makes one step on a batch and returns the sum of its losses."""
     import jax
     import jax.numpy as jnp
+
+    smoothing, shares = recipe.label_smoothing, class_weights(recipe, data.y_train, data.classes)
 
     def step(state: _State, batch: tuple[Any, Any]) -> tuple[_State, Any]:
         (trainable, others, slots), (x, y) = state, batch
@@ -224,6 +228,8 @@ def _step(model: keras.Model, optimizer: keras.optimizers.Optimizer, smoothing: 
             )
             nats = example_loss(y, outputs)
             loss = example_loss(y, outputs, smoothing) if smoothing else nats
+            if shares is not None:
+                loss *= jnp.asarray(shares)[y]
             return jnp.mean(loss) + sum(penalties), (now, jnp.sum(nats))
 
         gradients, (others, nats) = jax.grad(loss_of, has_aux=True)(trainable)

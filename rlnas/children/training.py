@@ -13,7 +13,7 @@ from rlnas.children.backend import keras
 from rlnas.children.data import Array, Data, examples_at_once, spread_of
 from rlnas.children.history import History, is_behind
 from rlnas.children.measures import example_loss, example_score
-from rlnas.children.recipes import LEAST_FALL, PLATEAU, make_optimizer
+from rlnas.children.recipes import LEAST_FALL, PLATEAU, class_weights, make_optimizer
 from rlnas.config import RecipeConfig
 
 
@@ -73,6 +73,7 @@ class FitTrainer:
         data = self._data
         optimizer = make_optimizer(recipe, len(data.x_train), model)
         fitted_model = augmented(model, recipe)
+        weights = class_weights(recipe, data.y_train, data.classes)
         fitted_model.compile(
             optimizer=optimizer,
             loss=partial(_loss, smoothing=recipe.label_smoothing),
@@ -87,6 +88,7 @@ class FitTrainer:
             validation_data=(data.x_val, data.y_val),
             validation_batch_size=examples_at_once(data.x_val),
             callbacks=[*_lower(recipe), _stop(fitted_model, floors)],
+            class_weight=None if weights is None else dict(enumerate(map(float, weights))),
             verbose=0,
         ).history
         columns = (fitted.get(name, []) for name in ("nats", "val_nats", "val_accuracy"))

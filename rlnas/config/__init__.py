@@ -23,6 +23,7 @@ from rlnas.config.names import (
     SPACES,
     SURROGATES,
     TASKS,
+    WEIGHTED,
 )
 from rlnas.config.objective import ObjectiveConfig
 from rlnas.config.reading import default_root, dump_config, make_config, read_config, with_flags
@@ -59,6 +60,7 @@ __all__ = [
     "SPACES",
     "SURROGATES",
     "TASKS",
+    "WEIGHTED",
     "BudgetConfig",
     "ControllerConfig",
     "DataConfig",

@@ -11,6 +11,8 @@ KINDS = ("image", "text", "audio", "tabular")
 DATASETS = ("digits", "mnist", "fashion_mnist", "cifar10", "cifar100")
 OPTIMIZERS = ("adam", "adamw", "rmsprop", "adagrad", "sgd", "momentum", "nesterov")
 SCHEDULES = ("cosine", "fixed", "exponential", "step", "plateau", "gradient")
+WEIGHTED = {"balanced_accuracy": 1.0, "f1": 0.5, "f1_macro": 0.5}
+"""How much rarer classes weigh more in training where a metric is about them (chosen)."""
 METRICS = ("accuracy", "balanced_accuracy", "f1", "f1_macro", "auc", "log_loss", "r2", "mae")
 OF_NUMBERS = ("r2", "mae")
 TASKS = ("classification", "regression")
@@ -26,6 +28,7 @@ RECIPE_PARTS = (
     "l2",
     "dropout",
     "label_smoothing",
+    "class_weight",
     "augment",
 )
 AUGMENTATIONS_OF = {

@@ -77,6 +77,14 @@ class RecipeConfig(Record):
         ge=0,
         lt=1,
     )
+    class_weight: Number = option(
+        0.0,
+        "By which power of its rarity a class weighs more in the loss: 0 lets all examples weigh "
+        "alike, 1 all classes. Default: 1 for the metric balanced_accuracy, 0.5 for f1 and "
+        "f1_macro, else 0 (chosen).",
+        ge=0,
+        le=1,
+    )
     augment: Annotated[str, BeforeValidator(_augmentations)] = option(
         "none",
         "Random changes of each example in training, separated by commas: of images "

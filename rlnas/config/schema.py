@@ -30,6 +30,7 @@ from rlnas.config.names import (
     RECIPE_PARTS,
     SPACES,
     TASKS,
+    WEIGHTED,
 )
 from rlnas.config.objective import ObjectiveConfig
 from rlnas.config.recipe import RecipeConfig, recipe_parts
@@ -256,6 +257,14 @@ class SearchConfig(Record):
     # Made when it is needed, for the environment says what the executor is.
     engine: EngineConfig = Field(default_factory=EngineConfig)
     final: FinalConfig = FinalConfig()
+
+    @model_validator(mode="after")
+    def _weighted_classes(self) -> "SearchConfig":
+        weight = WEIGHTED.get(self.objective.metric)
+        if weight is not None and "class_weight" not in self.recipe.model_fields_set:
+            weighted = self.recipe.model_copy(update={"class_weight": weight})
+            object.__setattr__(self, "recipe", weighted)
+        return self
 
     @field_validator("name")
     @classmethod

@@ -22,6 +22,7 @@ from rlnas.config import (
     IN_FLIGHT,
     OF_NUMBERS,
     RECIPE_PARTS,
+    WEIGHTED,
     FidelityConfig,
     ObjectiveConfig,
     RecipeConfig,
@@ -106,6 +107,11 @@ class Setup:
                 f"objective.metric (--metric): {metric} is of {'classes' if numbers else 'numbers'}"
                 f", got data in which {'a number' if numbers else 'a class'} is predicted; take "
                 f"{fits}"
+            )
+        if numbers and self.config.recipe.class_weight:
+            raise ConfigError(
+                "recipe.class_weight (--class-weight) is of classes, got data in which a number is "
+                "predicted; leave it out"
             )
         if numbers and self.config.recipe.label_smoothing:
             raise ConfigError(
@@ -330,7 +336,7 @@ def with_recipes(space: Space, config: SearchConfig, data: Data | None = None) -
             )
         return space
     searched = list(RECIPE_PARTS) if parts == "all" else parts.split(",")
-    for part, reason in _unfit_parts(data).items():
+    for part, reason in _unfit_parts(data, config.objective.metric).items():
         if part in searched and parts != "all":
             raise ConfigError(
                 f"space.search_recipe (--search-recipe): {part} {reason}; leave it out"
@@ -349,14 +355,16 @@ def with_recipes(space: Space, config: SearchConfig, data: Data | None = None) -
         raise ConfigError(f"space.choices: {error}") from error
 
 
-def _unfit_parts(data: Data | None) -> dict[str, str]:
-    """Return the parts of a recipe that do not go with the data, and why."""
+def _unfit_parts(data: Data | None, metric: str) -> dict[str, str]:
+    """Return the parts of a recipe that do not go with the data or the metric, and why."""
     unfit: dict[str, str] = {}
     if data is not None and data.kind not in AUGMENTATIONS_OF:
         kinds = " and ".join(AUGMENTATIONS_OF)
         unfit["augment"] = f"is for {kinds}, got data of the kind {data.kind}"
     if data is not None and data.target is not None:
         unfit["label_smoothing"] = "is of classes, got data in which a number is predicted"
+    if metric not in WEIGHTED:
+        unfit["class_weight"] = f"is for the metrics {', '.join(WEIGHTED)}, got {metric}"
     return unfit
 
 

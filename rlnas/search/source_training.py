@@ -81,6 +81,14 @@ def smoothed_loss(y, outputs):
     )
 '''
 
+_CLASS_WEIGHTS = '''
+def class_weights(y):
+    """Return how much an example of each class weighs in the loss, rare ones more."""
+    counts = np.bincount(y, minlength=len(CLASS_NAMES))
+    weights = (len(y) / np.maximum(counts, 1)) ** CLASS_WEIGHT
+    return dict(enumerate(weights * len(y) / (weights @ counts)))
+'''
+
 _SQUARES = '''
 def target_loss(y, outputs):
     """Return the squares of the errors, in variances of the training part."""
@@ -150,18 +158,19 @@ if __name__ == "__main__":
 _STEPS = "    steps = options.epochs * math.ceil(len(x_train) / BATCH_SIZE)\n"
 _AUGMENTED = "    augmented = augment(model)\n"
 _FIT = "{}.fit(x_train, y_train, BATCH_SIZE, epochs=options.epochs, verbose=2)"
-_FIT_AND_LOWER = f"""\
-lower = keras.callbacks.ReduceLROnPlateau(
-        monitor="loss", factor={recipes.PLATEAU}, patience=1, min_delta={recipes.LEAST_FALL}
-    )
-    {{}}.fit(
+_LONG_FIT = """\
+{}.fit(
         x_train,
         y_train,
         BATCH_SIZE,
         epochs=options.epochs,
-        callbacks=[lower],
-        verbose=2,
+{}        verbose=2,
     )"""
+_LOWER = f"""\
+lower = keras.callbacks.ReduceLROnPlateau(
+        monitor="loss", factor={recipes.PLATEAU}, patience=1, min_delta={recipes.LEAST_FALL}
+    )
+    """
 
 
 _GIVEN = {
@@ -180,6 +189,7 @@ def training_constants(recipe: RecipeConfig) -> dict[str, str]:
         "LEARNING_RATE": repr(recipe.learning_rate),
         "RATE_PER_LAYER": repr(recipe.rate_per_layer),
         "LABEL_SMOOTHING": repr(recipe.label_smoothing),
+        "CLASS_WEIGHT": repr(recipe.class_weight),
         "STRENGTH": repr(recipe.augment_strength),
         "DROPOUT": repr(recipe.dropout),
         "PENALTY": f"keras.regularizers.L1L2({recipe.l1!r}, {recipe.l2!r})",
@@ -197,6 +207,7 @@ def training_functions(recipe: RecipeConfig, *, numbers: bool = False) -> list[s
         *([_SQUARES] if numbers else []),
         *([_augment(recipe)] if recipe.augmentations else []),
         *([_LOSS] if recipe.label_smoothing else []),
+        *([_CLASS_WEIGHTS] if recipe.class_weight else []),
         *([_FACTORS] if _by_layer(recipe) else []),
         *([_optimizer_class(recipe)] if _own_optimizer(recipe) else []),
         _make_optimizer(recipe),
@@ -212,14 +223,13 @@ def main_function(recipe: RecipeConfig, *, table: bool = False, numbers: bool = 
         numbers: Whether a number is predicted, not a class.
     """
     trained = "augmented" if recipe.augmentations else "model"
-    fit = _FIT_AND_LOWER if recipe.schedule == "plateau" else _FIT
     filled = {
         "steps": (_STEPS if _needs_steps(recipe) else "")
         + (_AUGMENTED if recipe.augmentations else ""),
         "trained": trained,
         "arguments": ", ".join(_arguments(recipe)),
         "loss": "smoothed_loss" if recipe.label_smoothing else '"sparse_categorical_crossentropy"',
-        "fit": fit.format(trained),
+        "fit": _fit(recipe, trained),
     }
     if numbers:
         filled["loss"] = "target_loss"
@@ -298,6 +308,15 @@ def _optimizer_class(recipe: RecipeConfig) -> str:
         "rate": "\n        ".join(rates),
     }
     return _filled(_CLASS + _APPLY * by_gradient + _UPDATE, filled)
+
+
+def _fit(recipe: RecipeConfig, trained: str) -> str:
+    plateau = recipe.schedule == "plateau"
+    more = "        callbacks=[lower],\n" * plateau
+    if recipe.class_weight:
+        more += "        class_weight=class_weights(y_train),\n"
+    fit = _LONG_FIT.format(trained, more) if more else _FIT.format(trained)
+    return _LOWER * plateau + fit
 
 
 def _augment(recipe: RecipeConfig) -> str:

@@ -25,6 +25,7 @@ _IDLE = {
     "l2": 0.0,
     "dropout": 0.0,
     "label_smoothing": 0.0,
+    "class_weight": 0.0,
     "augment": "none",
 }
 """Values of the recipe's fields that leave a training as it is without them."""
