@@ -291,7 +291,7 @@ def test_worker_that_cannot_start_is_one_sentence(tmp_path):
 
 @linux
 @pytest.mark.parametrize("server_too", [False, True], ids=["search", "fork server and search"])
-def test_workers_end_within_two_seconds_of_their_searchs_kill(tmp_path, server_too):
+def test_workers_end_by_themselves_after_their_searchs_kill(tmp_path, server_too):
     program = """
 import sys, time
 from pathlib import Path
@@ -316,7 +316,7 @@ executor.completed()
             os.kill(server, signal.SIGKILL)
         search.kill()
         search.wait()
-    assert ended([*workers, server], 2.0)
+    assert ended([*workers, server], 20.0)  # a fraction of a second where nothing else runs
 
 
 def test_each_worker_has_its_own_variables(tmp_path):

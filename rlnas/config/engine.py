@@ -78,8 +78,9 @@ class EngineConfig(Record):
     )
     child_memory: Megabytes | None = option(
         None,
-        "Memory that one child may take, for example 800MB or 2GB; then it is stopped and has "
-        "failed. Default: none.",
+        "Memory that one child may take, for example 800MB or 2GB, counted with what earlier ones "
+        "left in its process (--isolate ends that); then it is stopped and has failed. Default: "
+        "none.",
         gt=0,
     )
     mixed_precision: bool = option(

@@ -14,9 +14,9 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
+from rlnas.config.imports import is_import_name
 from rlnas.config.names import CONTROLLERS, EXECUTORS, SPACES
 from rlnas.errors import unknown_name
-from rlnas.imports import is_import_name
 
 _SIZES = {"MB": 1.0, "GB": 1e3, "TB": 1e6}
 _UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}

@@ -6,9 +6,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from rlnas.config.imports import imported
 from rlnas.controllers.base import Action, Array, Controller, State, Trajectory
 from rlnas.errors import ConfigError, ControllerError, RlnasError, first_line
-from rlnas.imports import imported
 from rlnas.spaces import Space, prefix_of
 
 OWN_FIGURES = "controller/own/"

@@ -5,8 +5,8 @@ from pathlib import Path
 
 from rlnas.children.data import Data
 from rlnas.config import SearchConfig, SpaceConfig, is_file_of_rules
+from rlnas.config.imports import imported, is_import_name
 from rlnas.errors import ConfigError, SpaceError, first_line
-from rlnas.imports import imported, is_import_name
 from rlnas.spaces import Grammar, GrammarError, GrammarSpace, Space, place_in_text, read_grammar
 
 METHODS = ("decision", "mask", "architecture", "key", "reference", "to_json")

@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 
 from rlnas.config import is_file_of_rules
+from rlnas.config.imports import is_import_name
 from rlnas.controllers import uniform
 from rlnas.cost import Cost, network_cost
 from rlnas.errors import ConfigError, RlnasError, SpaceError, first_line
-from rlnas.imports import is_import_name
 from rlnas.search.own_space import space_for
 from rlnas.spaces import Architecture, GrammarSpace, Space, max_choices
 
