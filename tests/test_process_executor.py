@@ -238,7 +238,7 @@ def test_close_leaves_no_worker(tmp_path):
         found += [int(result.outcome.val_accuracy[0]) for result in results]
     assert alive(found[-1])
     executor.close()
-    assert ended(found, 2.0)
+    assert ended(found, 20.0)
 
 
 @linux
