@@ -24,8 +24,15 @@ def run(*words, **environment):
     return done.stdout
 
 
-def test_trainer_computes_what_fit_computes():
-    told = run("pytest", "-q", "-p", "no:cacheprovider", HERE / "jax_training.py")
+@pytest.mark.parametrize(
+    "chosen",
+    [
+        pytest.param("equals_fit or class_weight", id="some"),
+        pytest.param("", id="all", marks=pytest.mark.slow),
+    ],
+)
+def test_trainer_computes_what_fit_computes(chosen):
+    told = run("pytest", "-q", "-p", "no:cacheprovider", HERE / "jax_training.py", "-k", chosen)
     assert "passed" in told
     assert "skipped" not in told
 

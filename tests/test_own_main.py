@@ -48,7 +48,9 @@ def run(words, root, **options):
     )
 
 
-@pytest.mark.parametrize("way", ["script without a guard", "notebook", "pipe"])
+@pytest.mark.parametrize(
+    "way", ["script without a guard", "notebook", pytest.param("pipe", marks=pytest.mark.slow)]
+)
 def test_search_in_workers_runs_the_users_code_once(tmp_path, way):
     script = SCRIPT.format(root=str(tmp_path))
     if way == "script without a guard":

@@ -74,6 +74,7 @@ def test_crash_is_tried_again_and_hang_is_stopped(cluster, tmp_path):
     assert found[2] == Failure("it was stopped after 3 s, the time limit of a child")
 
 
+@pytest.mark.slow
 def test_search_goes_on_when_a_node_is_killed(cluster, tmp_path):
     def function(model, data, seed):
         with (tmp_path / "began").open("a") as file:

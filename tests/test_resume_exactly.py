@@ -65,6 +65,7 @@ def search(root):
     return rlnas.Search("digits", evaluator=trained, config=CONFIG | {"name": "run"}, root=root)
 
 
+@pytest.mark.slow
 def test_search_with_a_surrogate_goes_on_as_if_it_had_never_stopped(tmp_path):
     def stopped(model, data, seed):
         stopped.calls += 1

@@ -377,7 +377,7 @@ def validate(
     What is wrong is named with its line and column. What is right is shown: how large the space
     is, its reference child, and networks drawn at random, which Keras has built.
     """
-    from rlnas.search.validating import validate_space
+    from rlnas.cli.validating import validate_space
 
     found = validate_space(space, _shape(input_shape), classes, networks)
     if as_json:

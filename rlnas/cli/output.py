@@ -17,6 +17,7 @@ from rich.progress import (
 from rich.table import Table
 from rich.text import Text
 
+from rlnas.cli.validating import Validation
 from rlnas.errors import RlnasError
 from rlnas.objectives import ACCURACY, R2
 from rlnas.search.comparison import Comparison, with_control
@@ -26,7 +27,6 @@ from rlnas.search.journal import FAILED, RUNNING, Contender, Trial
 from rlnas.search.pareto import UNITS, Point
 from rlnas.search.progress import best_of, duration, when
 from rlnas.search.result import SearchResult, read_result
-from rlnas.search.validating import Validation
 
 _SCORES = {ACCURACY: "accuracy", R2: "R2"}
 
