@@ -9,7 +9,7 @@ from rlnas.config import make_config, read_config
 from rlnas.errors import ControllerError, RunError, StorageError
 from rlnas.objectives import Failure, Metrics
 from rlnas.search.folder import RunFolder, free_name, run_folders
-from rlnas.search.journal import BRIEF, DONE, FAILED, LONG, Contender, Journal, Trial
+from rlnas.search.journal import BRIEF, DONE, FAILED, LONG, REFIT, Contender, Journal, Trial
 from rlnas.search.state import pack, unpack
 
 STATE = {"controller": {"w": np.arange(6.0).reshape(2, 3)}, "n": 2**100, "none": None}
@@ -121,13 +121,15 @@ def test_contenders_come_by_rank_then_reference_then_baseline(journal):
     names = [contender.name for contender in journal.contenders(LONG)]
     assert names == ["trial-9", "trial-4", "reference", "baseline"]
     assert journal.contenders(LONG)[0].val_accuracy == 0.75
+    journal.store(Contender("trial-9", REFIT, 1, 9, "key", 1, DONE, METRICS))
     journal.log_start("trial-9/long")
+    journal.log_start("trial-9/refit")
     journal.log_start("reference/brief")
-    journal.drop_contenders(LONG, {"status": "retraining"})
+    journal.drop_contenders((LONG, REFIT), {"status": "retraining"})
     assert journal.meta()["status"] == "retraining"
     assert journal.starts() == ["reference/brief"]
     assert [contender.name for contender in journal.contenders(BRIEF)] == ["reference"]
-    assert journal.contenders(LONG) == []
+    assert journal.contenders(LONG) == journal.contenders(REFIT) == []
 
 
 def test_starts_are_logged_in_order(journal):

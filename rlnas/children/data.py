@@ -132,6 +132,13 @@ class Data:
         )
 
 
+def joined(data: Data) -> Data:
+    """Return the data with the validation part among what is trained on; it stays as it is too."""
+    x_train = np.concatenate([data.x_train, data.x_val])
+    y_train = np.concatenate([data.y_train, data.y_val])
+    return sealed(replace(data, x_train=x_train, y_train=y_train))
+
+
 def sealed(data: Data) -> Data:
     """Return the data with its fingerprint, a SHA-256 over its bytes, shapes and types."""
     digest = hashlib.sha256(repr((data.class_names, data.scale)).encode())

@@ -220,6 +220,11 @@ class FinalConfig(Record):
         " or for tables 100 (chosen).",
         flag="--final-epochs",
     )
+    refit: bool = option(
+        True,
+        "Train the one to keep, and the reference child and --baseline beside it, once more on "
+        "training and validation data together, as the searches of scikit-learn do (chosen).",
+    )
 
 
 class SearchConfig(Record):

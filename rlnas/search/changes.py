@@ -5,7 +5,7 @@ from collections.abc import Callable
 from rlnas.config import SearchConfig
 from rlnas.errors import RunError
 from rlnas.search.folder import RunFolder
-from rlnas.search.journal import LONG, RUNNING, Journal
+from rlnas.search.journal import LONG, REFIT, RUNNING, Journal
 from rlnas.search.progress import SearchProgress
 
 SEARCHING, RETRAINING, DONE = "searching", "retraining", "done"
@@ -30,7 +30,7 @@ def go_on(
     """
     values = {"config": config.model_dump(mode="json")}
     if goes_on(journal, config):
-        journal.drop_contenders(LONG, {**values, "status": SEARCHING})
+        journal.drop_contenders((LONG, REFIT), {**values, "status": SEARCHING})
     elif journal.meta()["status"] != DONE:
         journal.set_meta(values)
     else:
@@ -59,7 +59,7 @@ def retrain_anew(
         line = folder.resume_line(python=bool(journal.meta()["own"]))
         raise RunError(f"{folder.name} is still searching; first end it with: {line}")
     values = {"config": config.model_dump(mode="json"), "status": RETRAINING}
-    journal.drop_contenders(LONG, values)
+    journal.drop_contenders((LONG, REFIT), values)
     folder.write_config(config)
 
 

@@ -14,9 +14,9 @@ from rlnas.cost import network_cost
 from rlnas.errors import NoValidChildError, RunError
 from rlnas.evaluation import Executor, InlineExecutor, Job, Outcome, child_seed
 from rlnas.evaluation.training import WEIGHTS, TrainingEvaluator
-from rlnas.objectives import ACCURACY, Failure
+from rlnas.objectives import ACCURACY, Failure, Objective
 from rlnas.search.folder import RunFolder
-from rlnas.search.journal import BRIEF, DONE, FAILED, LONG, Contender, Journal, Trial
+from rlnas.search.journal import BRIEF, DONE, FAILED, LONG, REFIT, Contender, Journal, Trial
 from rlnas.search.progress import SearchProgress
 from rlnas.search.setup import Setup, fresh_copy, model_fingerprint
 from rlnas.spaces import Architecture
@@ -71,8 +71,7 @@ class Contenders:
     def long(self, trials: list[Trial], executor: Executor) -> Contender:
         """Train the top K, reference and baseline longer; return the one to keep.
 
-        It is chosen by its validation (see `_chosen`). Then it and those it is compared
-        with are measured on the test part, once.
+        It is chosen by its validation (see `_chosen`).
 
         Args:
             trials: Finished trials.
@@ -87,28 +86,50 @@ class Contenders:
         if not ranked:
             reason = self._journal.contenders(LONG)[0].reason
             raise NoValidChildError(f"not one of the top K could be trained longer: {reason}")
-        best = self._chosen(ranked)
-        for entry in done:
-            if entry.test_accuracy is None and (entry is best or not entry.rank):
+        return self._chosen(ranked)
+
+    def refit(self, best: Contender, executor: Executor) -> None:
+        """Train the one to keep, reference and baseline once more, on all but the test part.
+
+        Args:
+            best: The one to keep.
+            executor: Trains on training and validation data together.
+        """
+        entries = [entry for entry in self._entries() if entry.name == best.name]
+        self._train_all(REFIT, [*entries, *self._beside()], executor)
+
+    def tested(self, best: Contender) -> Contender:
+        """Measure the one to keep and those it is compared with on the test part, once.
+
+        Returns:
+            The one to keep with its figures.
+        """
+        for entry in self._journal.contenders(LONG):
+            named = entry.name == best.name or not entry.rank
+            if named and entry.metrics and entry.test_accuracy is None:
                 self._journal.store(self._tested(entry))
         return next(entry for entry in self._journal.contenders(LONG) if entry.name == best.name)
 
     def model(self, contender: Contender) -> keras.Model:
-        """Return a model of the long training with its weights.
+        """Return a model of the long training with its weights; those of all data if there are.
 
         Raises:
             RunError: Its weights are gone and it cannot be trained again.
             StorageError: Its weights cannot be read.
         """
         entry = next(entry for entry in self._entries() if entry.name == contender.name)
-        evaluator = self._setup.long_evaluator()
-        path = self._folder.contender(contender.name) / WEIGHTS
+        phase = REFIT if is_refitted(contender, self._journal, self._setup.objective) else LONG
+        evaluator = self._evaluator(phase)
+        path = self._weights_folder(entry, phase) / WEIGHTS
         if not path.is_file():  # removed by hand; the same seed gives the same model again
-            self._journal.log_start(f"{contender.name}/{LONG}")
-            check_retrained(self._evaluated(entry, LONG, evaluator, contender.seed), path)
-        model = self._built(entry, evaluator, LONG, contender.seed)
+            self._journal.log_start(f"{contender.name}/{phase}")
+            check_retrained(self._evaluated(entry, phase, evaluator, contender.seed), path)
+        model = self._built(entry, evaluator, phase, contender.seed)
         load_weights(model, path)
         return model
+
+    def _weights_folder(self, entry: Entry, phase: str) -> Path:
+        return self._folder.contender(f"{entry.name}-{REFIT}" if phase == REFIT else entry.name)
 
     def _entries(self) -> Iterator[Entry]:
         for trial in self._journal.trials():
@@ -165,7 +186,7 @@ class Contenders:
     def _job(self, number: int, entry: Entry, phase: str) -> Job:
         if entry.architecture is None:
             raise TypeError("only an architecture is a job")
-        folder = self._folder.contender(entry.name) if phase == LONG else None
+        folder = None if phase == BRIEF else self._weights_folder(entry, phase)
         seed, recipe = self._seed(entry, phase), self._recipe(phase)
         return Job(number, entry.key, entry.architecture, recipe, seed, folder)
 
@@ -186,19 +207,21 @@ class Contenders:
         self._progress.contender(contender, len(self._journal.contenders(phase)), count)
 
     def _seed(self, entry: Entry, phase: str) -> int:
-        return child_seed(self._setup.config.seed, entry.key, 1 if phase == LONG else 0)
+        return child_seed(self._setup.config.seed, entry.key, 0 if phase == BRIEF else 1)
 
     def _recipe(self, phase: str) -> RecipeConfig:
-        return self._setup.long_recipe if phase == LONG else self._setup.config.recipe
+        return self._setup.config.recipe if phase == BRIEF else self._setup.long_recipe
 
     def _evaluator(self, phase: str) -> TrainingEvaluator:
-        return self._setup.long_evaluator() if phase == LONG else self._setup.brief_evaluator()
+        if phase == REFIT and (evaluator := self._setup.refit_evaluator()):
+            return evaluator
+        return self._setup.brief_evaluator() if phase == BRIEF else self._setup.long_evaluator()
 
     def _evaluated(
         self, entry: Entry, phase: str, evaluator: TrainingEvaluator, seed: int
     ) -> Outcome:
         recipe = self._recipe(phase)
-        folder = self._folder.contender(entry.name) if phase == LONG else None
+        folder = None if phase == BRIEF else self._weights_folder(entry, phase)
         model = self._built(entry, evaluator, phase, seed)
         flops = 0
         if entry.architecture is not None:
@@ -244,6 +267,24 @@ class Contenders:
             within = [(entry, metrics) for entry, metrics in measured if cost.met_by(metrics)]
             measured = within or measured
         return max(measured, key=lambda pair: (objective.reward(pair[1]), -pair[0].rank))[0]
+
+
+def is_refitted(contender: Contender, journal: Journal, objective: Objective) -> bool:
+    """Return whether a model of the long training was trained on all data too, and well.
+
+    It has seen the examples to validate on; where it is worse on them than the training that has
+    not, it went astray.
+
+    Args:
+        contender: The model as the long training left it.
+        journal: Of its run.
+        objective: Of its run.
+    """
+    again = {entry.name: entry.metrics for entry in journal.contenders(REFIT)}
+    metrics, before = again.get(contender.name), contender.metrics
+    if metrics is None or before is None:
+        return False
+    return objective.value(metrics) >= objective.value(before)
 
 
 def check_retrained(outcome: Outcome, weights: Path) -> None:

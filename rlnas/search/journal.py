@@ -9,7 +9,7 @@ import json
 import os
 import sqlite3
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -25,7 +25,7 @@ FORMAT = 2
 """Version of the tables; a journal of another version is refused."""
 
 RUNNING, DONE, FAILED = "running", "done", "failed"
-BRIEF, LONG = "brief", "long"
+BRIEF, LONG, REFIT = "brief", "long", "refit"
 
 _SHOWN = 50
 MOST_DEATHS = 5
@@ -310,17 +310,19 @@ class Journal:
             ).fetchall()
             return [_contender(row) for row in rows]
 
-    def drop_contenders(self, phase: str, values: Mapping[str, Any]) -> None:
-        """Forget the contenders of a phase and their starts, so that it can be done anew.
+    def drop_contenders(self, phases: Sequence[str], values: Mapping[str, Any]) -> None:
+        """Forget the contenders of phases and their starts, so that they can be done anew.
 
         Args:
-            phase: ``brief`` or ``long``.
+            phases: Some of ``brief``, ``long`` and ``refit``.
             values: What is stored about the run as a whole in the same commit.
         """
         with self._commit() as db:
-            db.execute("DELETE FROM contenders WHERE phase = ?", (phase,))
-            db.execute("DELETE FROM starts WHERE child LIKE ?", (f"%/{phase}",))
-            stops = [child for child in self.meta().get("stops", []) if f"/{phase}" not in child]
+            stops = self.meta().get("stops", [])
+            for phase in phases:
+                db.execute("DELETE FROM contenders WHERE phase = ?", (phase,))
+                db.execute("DELETE FROM starts WHERE child LIKE ?", (f"%/{phase}",))
+                stops = [child for child in stops if f"/{phase}" not in child]
             _store_meta(db, {"stops": stops, **values})
 
     @contextmanager

@@ -11,7 +11,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 from rich.text import Text
 
-from rlnas.search.journal import FAILED, LONG, Contender, Trial
+from rlnas.search.journal import FAILED, LONG, REFIT, Contender, Trial
 
 _ROWS = 8
 """Newest trials that the live table shows (chosen)."""
@@ -188,8 +188,12 @@ class LiveTable:
 def contender_line(contender: Contender, number: int, count: int) -> str:
     """Return what became of a model beside the trials, in one line."""
     what = f"retrained {number} of {count}: " if contender.phase == LONG else "trained briefly: "
+    if contender.phase == REFIT:
+        what = f"trained on all data, {number} of {count}: "
     if contender.val_accuracy is None:
         return f"{what}{contender.name} failed: {contender.reason}"
+    if contender.phase == REFIT:  # it has seen the examples to validate on
+        return f"{what}{contender.name}"
     return f"{what}{contender.name} reaches {contender.val_accuracy:.4f} in validation"
 
 

@@ -6,6 +6,7 @@ those the user gave for data and baseline.
 
 from typing import Any
 
+from rlnas.search.contenders import is_refitted
 from rlnas.search.journal import BRIEF, LONG, Contender, Journal, Trial
 from rlnas.search.setup import Setup, versions
 from rlnas.spaces import fingerprint
@@ -36,6 +37,7 @@ def make_report(setup: Setup, run: str, trial: Trial, journal: Journal) -> dict[
         "reward": trial.reward,
         "metrics": trial.metrics.lasting() if trial.metrics else None,
         "retrained": _contender(retrained),
+        "on_all_data": retrained is not None and is_refitted(retrained, journal, setup.objective),
         "reference": _reference(setup, brief.get("reference"), long.get("reference")),
         "baseline": _pair(brief.get("baseline"), long.get("baseline")),
         "class_names": list(setup.data.class_names),

@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from rlnas.config import ObjectiveConfig, RecipeConfig
+from rlnas.config import FinalConfig, ObjectiveConfig, RecipeConfig
 from rlnas.errors import RunError, SpaceError
 from rlnas.objectives import ACCURACY, Objective
 from rlnas.search.folder import RunFolder
-from rlnas.search.journal import BRIEF, LONG, RUNNING, Contender, Journal, Trial
+from rlnas.search.journal import BRIEF, LONG, REFIT, RUNNING, Contender, Journal, Trial
 from rlnas.search.progress import best_of
 from rlnas.spaces import space_from_json
 
@@ -175,8 +175,9 @@ def _read(folder: RunFolder, journal: Journal) -> SearchResult:
 def _conditions(meta: Mapping[str, Any]) -> dict[str, Any]:
     """Return what must be equal in two runs that are compared."""
     config = meta["config"]
-    recipe, final = RecipeConfig(**config["recipe"]), config["final"]
-    objective = ObjectiveConfig(**config["objective"])  # runs of earlier versions lack some fields
+    # Runs of earlier versions lack some fields.
+    recipe, final = RecipeConfig(**config["recipe"]), FinalConfig(**config["final"])
+    objective = ObjectiveConfig(**config["objective"])
     return {
         "data": f"{meta['data']['name']} ({meta['data']['fingerprint']})",
         "space": meta["space_fingerprint"],
@@ -185,7 +186,7 @@ def _conditions(meta: Mapping[str, Any]) -> dict[str, Any]:
         **{f"objective.{name}": value for name, value in objective},
         "data.train_samples": config["data"]["train_samples"],
         "data.final_samples": config["data"]["final_samples"],
-        **{f"final.{name}": value for name, value in final.items()},
+        **{f"final.{name}": value for name, value in final},
     }
 
 
@@ -228,8 +229,8 @@ def _layers(trial: Trial, space: Mapping[str, Any]) -> str:
 def _seconds(trials: tuple[Trial, ...], journal: Journal) -> float:
     state = journal.state()
     searching = float(state["counters"]["seconds"]) if state else 0.0
-    long = [entry.metrics.seconds for entry in journal.contenders(LONG) if entry.metrics]
-    return searching + sum(long)
+    after = [*journal.contenders(LONG), *journal.contenders(REFIT)]
+    return searching + sum(entry.metrics.seconds for entry in after if entry.metrics)
 
 
 def _beside(

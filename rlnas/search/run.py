@@ -318,6 +318,12 @@ class Search:
         executor = self._setup.executor(self._setup.long_evaluator(), long=True)
         stack.callback(executor.close)
         kept = contenders.long(trials, executor)
+        if evaluator := self._setup.refit_evaluator():
+            executor.close()
+            executor = self._setup.executor(evaluator, long=True)
+            stack.callback(executor.close)
+            contenders.refit(kept, executor)
+        kept = contenders.tested(kept)
         trial = next(trial for trial in trials if trial.id == kept.trial)
         if recorder is None:  # the search was another process
             recorder = Recorder(self._setup, folder, journal, None)

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from rlnas.children.backend import keras
-from rlnas.children.data import Data
+from rlnas.children.data import Data, joined
 from rlnas.children.folds import folds_of
 from rlnas.children.machine import available_cores
 from rlnas.children.recipes import steps_per_epoch
@@ -220,10 +220,32 @@ class Setup:
         part = self.data.sampled(self.config.data.final_samples, self.config.seed)
         return self.evaluator(part)
 
+    def refit_evaluator(self) -> TrainingEvaluator | None:
+        """Return the evaluator of the training on all examples but those of the test.
+
+        None where that is not asked for or brings no more examples, and for an evaluator of the
+        user's own, which needs a validation part that no child has seen.
+        """
+        if not self.config.final.refit or self.function is not None:
+            return None
+        asked = self.config.data.final_samples
+        if asked is not None and asked <= len(self.data.x_train):
+            return None
+        return TrainingEvaluator(joined(self.data), None, self._training_settings)
+
     def evaluator(self, part: Data) -> TrainingEvaluator:
         """Return what trains children on a part of the data, as the config says."""
+        evaluation, seed = self.config.evaluation, self.config.seed
+        settings = self._training_settings
+        if evaluation.trainings == 1:
+            return TrainingEvaluator(part, self.function, settings)
+        folds = folds_of(part, evaluation.folds, seed) if evaluation.folds else [part]
+        return RepeatedEvaluator(folds, evaluation.repeats, self.function, settings)
+
+    @property
+    def _training_settings(self) -> TrainingSettings:
         engine, objective = self.config.engine, self.config.objective
-        settings = TrainingSettings(
+        return TrainingSettings(
             restarts=self.config.fidelity.chance_restarts,
             mixed_precision=engine.mixed_precision,
             jit_compile=engine.jit_compile,
@@ -232,11 +254,6 @@ class Setup:
             metric=self.objective.metric,
             resident_megabytes=engine.resident_data,
         )
-        evaluation, seed = self.config.evaluation, self.config.seed
-        if evaluation.trainings == 1:
-            return TrainingEvaluator(part, self.function, settings)
-        folds = folds_of(part, evaluation.folds, seed) if evaluation.folds else [part]
-        return RepeatedEvaluator(folds, evaluation.repeats, self.function, settings)
 
 
 def make_objective(config: ObjectiveConfig) -> Objective:
