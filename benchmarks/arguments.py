@@ -1,10 +1,13 @@
-"""What the benchmark scripts on tables have in common on their command lines."""
+"""What the benchmark scripts have in common: their command lines, and how they tell figures."""
 
 import argparse
 import json
 import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+
+import numpy as np
+from scipy import stats
 
 
 def on_tables(doc: str, *, searches: bool = True, needed: bool = True) -> argparse.ArgumentParser:
@@ -47,3 +50,13 @@ def print_rows(head: Sequence[str], rows: Iterable[Sequence[object]], as_json: b
     print("| " + " | ".join(head) + " |\n" + "|---" * len(head) + "|")
     for row in rows:
         print("| " + " | ".join(map(str, row)) + " |", flush=True)
+
+
+def told(differences: Sequence[float]) -> str:
+    """Return the mean of paired differences with its 95 % interval (Student), and their signs."""
+    apart = np.asarray(differences, dtype=float)
+    mean, interval = apart.mean(), ""
+    if len(apart) > 1:
+        half = stats.t.ppf(0.975, len(apart) - 1) * apart.std(ddof=1) / np.sqrt(len(apart))
+        interval = f" [{mean - half:+.4f}, {mean + half:+.4f}]"
+    return f"{mean:+.4f}{interval}, higher in {(apart > 0).sum()} of {len(apart)}"

@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from scipy import stats
+from arguments import told
 
 FLAGS = {
     "--dataset": "fashion_mnist",
@@ -133,13 +133,7 @@ def main() -> None:
         return
     print("\nppo less random, mean of the pairs with its 95 % interval:\n")
     for figure, words in FIGURES.items():
-        apart = np.array([found[figure]["gap"] for found in pairs])
-        mean, interval = apart.mean(), ""
-        if len(apart) > 1:
-            half = stats.t.ppf(0.975, len(apart) - 1) * apart.std(ddof=1) / np.sqrt(len(apart))
-            interval = f" [{mean - half:+.4f}, {mean + half:+.4f}]"
-        wins = int((apart > 0).sum())
-        print(f"- {words}: {mean:+.4f}{interval}, higher in {wins} of {len(apart)}")
+        print(f"- {words}: {told([found[figure]['gap'] for found in pairs])}")
 
 
 if __name__ == "__main__":
