@@ -1,0 +1,117 @@
+"""A latency target at half of what the reference child takes: what the search finds within it.
+
+First a search of one trial tells how long the reference child takes for one example. Then a search
+with `--cost latency` has half of that as its target. In the end the exported model and the
+reference child are timed once more, in turn and in one process: a latency of a minute
+ago is that of another machine. Runs are kept: the same command goes on where it was stopped.
+
+    python benchmarks/latency_target.py --to FOLDER          3 seeds, an hour on 2 cores
+
+Keras downloads the data unless ``KERAS_HOME`` already has it.
+"""
+
+import argparse
+import json
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import numpy as np
+from arguments import print_rows
+
+HEAD = (
+    "seed",
+    "target, ms",
+    "latency of the best",
+    "of the reference",
+    "ratio",
+    "test accuracy of the best",
+    "of the reference",
+    "difference",
+)
+ROUNDS = 11
+
+
+def rlnas(words: Sequence[object], to: Path) -> Any:
+    """Run a command of rlnas; return what it says as JSON."""
+    command = [sys.executable, "-m", "rlnas", *map(str, words), "--root", str(to), "--json"]
+    return json.loads(subprocess.run(command, stdout=subprocess.PIPE, check=True).stdout)
+
+
+def searched(name: str, to: Path, flags: Sequence[object]) -> Any:
+    """Return the result of a search; one that is in the folder is gone on with."""
+    if (to / name).is_dir():
+        return rlnas(["resume", name], to)
+    return rlnas(["search", "--name", name, *flags], to)
+
+
+def latency_of_reference(name: str, to: Path) -> float:
+    """Return what a search measured, in milliseconds."""
+    from rlnas.search.folder import find_run
+    from rlnas.search.result import read_result
+
+    brief = read_result(find_run(to, name)).brief
+    metrics = next(each.metrics for each in brief if each.name == "reference")
+    if metrics is None:
+        raise SystemExit(f"the reference child of {name} failed; see {to / name}")
+    return metrics.latency
+
+
+def timed(folder: Path) -> tuple[float, float]:
+    """Return the latencies of the exported model and of the reference child, in milliseconds."""
+    import keras
+
+    from rlnas.children.decoder import decode
+    from rlnas.children.latency import latency
+    from rlnas.spaces import space_from_json
+
+    report = json.loads((folder / "report.json").read_text())
+    best = keras.models.load_model(folder / "model.keras")
+    space = {name: each for name, each in report["space"].items() if name != "fingerprint"}
+    reference = space_from_json(space).architecture(report["reference"]["tokens"])
+    other = decode(reference, scale=report["input"]["scale"])
+    x = np.zeros((1, *report["input"]["shape"]), "uint8")
+    rounds = [(latency(best, x), latency(other, x)) for _ in range(ROUNDS)]
+    mine, theirs = zip(*rounds, strict=True)
+    return median(mine), median(theirs)
+
+
+def rows(seeds: Sequence[int], to: Path, flags: Sequence[str]) -> Iterator[tuple[object, ...]]:
+    """Yield a row for each seed."""
+    for seed in seeds:
+        given = ["--seed", seed, "--workers", 1, *flags]
+        once = ["--latency", "--trials", 1, "--top-k", 1, "--final-epochs", 1, "--no-refit"]
+        searched(f"latency-{seed}", to, [*given, *once])
+        target = round(latency_of_reference(f"latency-{seed}", to) / 2, 3)
+        name = f"half-{seed}"
+        found = searched(name, to, [*given, "--cost", "latency", "--cost-target", target])
+        best, reference = timed(to / name / "best")
+        mine, theirs = found["best"]["test_accuracy"], found["reference"]["test_accuracy"]
+        cells = (f"{best:.3f}", f"{reference:.3f}", f"{best / reference:.2f}")
+        yield seed, target, *cells, f"{mine:.4f}", f"{theirs:.4f}", f"{mine - theirs:+.4f}"
+
+
+def main() -> None:
+    """Print the table, or JSON."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])  # type: ignore[union-attr]
+    parser.add_argument("--to", type=Path, required=True, help="Folder of the runs.")
+    parser.add_argument("--seeds", type=int, default=3, help="How many. Default: 3.")
+    parser.add_argument("--first", type=int, default=0, help="First seed. Default: 0.")
+    parser.add_argument(
+        "--flags",
+        default="--dataset fashion_mnist --train-samples 10000 --epochs 2 --trials 40 "
+        "--final-samples 20000",
+        help="Flags of rlnas search, in one text. Default: Fashion-MNIST, 40 trials.",
+    )
+    parser.add_argument("--json", action="store_true", help="Print one JSON object at the end.")
+    given = parser.parse_args()
+    given.to.mkdir(parents=True, exist_ok=True)
+    seeds = range(given.first, given.first + given.seeds)
+    print_rows(HEAD, rows(seeds, given.to, given.flags.split()), given.json)
+
+
+if __name__ == "__main__":
+    main()
