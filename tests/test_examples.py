@@ -31,6 +31,7 @@ def test_own_arrays_prints_trials_the_best_and_predictions(printed, tmp_path):
     assert predictions.endswith("they are [0 1 2 3 4 5 6 7]")
 
 
+@pytest.mark.slow
 def test_own_evaluator_compares_the_best_with_both_others(printed):
     lines = printed("own_evaluator")
     pattern = rf"(best|reference|baseline): {NUMBER}, (\d+) weights"

@@ -80,7 +80,10 @@ def examples(kind):
     return [" ".join(rng.choice(["a", "b", "c", "d"], 6)) for _ in labels], labels
 
 
-@pytest.mark.parametrize("name", FIVE)
+@pytest.mark.parametrize(
+    "name",
+    [each if each == "small-cnn" else pytest.param(each, marks=pytest.mark.slow) for each in FIVE],
+)
 def test_search_in_it(name, space_file, tmp_path, tmp_path_factory):
     from test_kinds import tones_folder
 

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import textwrap
 import wave
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -416,6 +417,18 @@ def test_graph_trains_as_fit_does(kind, tmp_path):
             history = trainer.train(model, recipe, 0)
             losses.append((history.loss[0], history.val_loss[0]))
         assert losses[0] == pytest.approx(losses[1], rel=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("kind", "epochs"), [("text", 5), ("audio", 30), ("tabular", 100), ("numbers", 100)]
+)
+def test_retraining_is_as_long_as_the_kind_of_data_needs(kind, epochs, tmp_path):
+    config = {"data": COLUMNS.get(kind, {})}
+    setup = rlnas.Search(loaded(kind, tmp_path), config=config)._setup
+    assert setup.long_recipe.epochs == epochs
+    final = setup.config.final.model_copy(update={"epochs": 7})
+    other = replace(setup, config=setup.config.model_copy(update={"final": final}))
+    assert other.long_recipe.epochs == 7
 
 
 @pytest.mark.parametrize("axis", [1, 2])

@@ -34,6 +34,7 @@ def wins(controller, space, **options):
     return last, best
 
 
+@pytest.mark.slow
 def test_reinforce_ends_better_than_random_within_100_trials():
     space = small_space()
     last, best = wins(make_controller(space, ControllerConfig(name="reinforce"), 0), space)

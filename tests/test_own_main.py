@@ -49,7 +49,12 @@ def run(words, root, **options):
 
 
 @pytest.mark.parametrize(
-    "way", ["script without a guard", "notebook", pytest.param("pipe", marks=pytest.mark.slow)]
+    "way",
+    [
+        "script without a guard",
+        pytest.param("notebook", marks=pytest.mark.slow),
+        pytest.param("pipe", marks=pytest.mark.slow),
+    ],
 )
 def test_search_in_workers_runs_the_users_code_once(tmp_path, way):
     script = SCRIPT.format(root=str(tmp_path))

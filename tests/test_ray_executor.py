@@ -46,6 +46,7 @@ def outcomes(executor, folder=None, seeds=range(3)):
     return finished(executor)
 
 
+@pytest.mark.slow
 def test_rewards_are_those_of_the_process_executor(cluster, tmp_path):
     evaluator = TrainingEvaluator(FEW)
     spread = RayExecutor(evaluator, ProcessSettings(workers=2))

@@ -149,7 +149,7 @@ def sample(run: str, number: int, seed: int, root: Path, as_json: bool) -> None:
 
 @click.command(cls=ConfigCommand)
 @run_argument
-@config_options(["final.top_k", "final.epochs", "data.final_samples", *_ENGINE])
+@config_options(["final.top_k", "final.epochs", "final.refit", "data.final_samples", *_ENGINE])
 @root_option
 @json_option
 def retrain(run: str, root: Path, as_json: bool, **values: Any) -> None:

@@ -217,7 +217,8 @@ class FinalConfig(Record):
     epochs: Count | None = option(
         None,
         "Epochs of that longer training. Default: those of 10,000 steps, at least 8 and at most 30,"
-        " or for tables 100 (chosen).",
+        " for tables 100; for texts those of the search, for with more they learn rare words by "
+        "heart (chosen).",
         flag="--final-epochs",
     )
     refit: bool = option(

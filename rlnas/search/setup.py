@@ -149,9 +149,14 @@ class Setup:
 
     @property
     def long_recipe(self) -> RecipeConfig:
-        """The recipe of the retraining: that of the search with more epochs."""
+        """The recipe of the retraining: that of the search with more epochs, but for texts.
+
+        On texts a few epochs are enough; with more, children learn rare words by heart.
+        """
         epochs = self.config.final.epochs
-        if epochs is None:
+        if epochs is None and self.data.kind == "text":
+            epochs = self.config.recipe.epochs
+        elif epochs is None:
             steps = steps_per_epoch(self.config.recipe, self._long_examples)
             most = _MOST_OF_TABLES if self.data.kind == "tabular" else _MOST_EPOCHS
             epochs = min(max(round(_LONG_STEPS / steps), _FEWEST_EPOCHS), most)
