@@ -62,7 +62,7 @@ def pair(seed: int, table: Path, trials: int, rows: int) -> tuple[float, float, 
                 "engine": {"executor": "inline"},
                 "threads": 1,
                 "budget": {"trials": trials},
-                "final": {"top_k": 1},
+                "final": {"top_k": 1, "epochs": 40},
             }
             best = rlnas.Search(str(data), config=config, root=folder).run().best
             if best is None or best.test_accuracy is None:
@@ -94,7 +94,7 @@ def main() -> None:
     )
     parser.add_argument("--seeds", type=int, default=20, help="How many. Default: 20.")
     parser.add_argument("--first", type=int, default=0, help="First seed. Default: 0.")
-    parser.add_argument("--trials", type=int, default=40, help="Networks of each. Default: 40.")
+    parser.add_argument("--trials", type=int, default=20, help="Networks of each. Default: 20.")
     parser.add_argument("--rows", type=int, default=500, help="Rows that are known. Default: 500.")
     parser.add_argument("--workers", type=int, default=2, help="Seeds at a time. Default: 2.")
     parser.add_argument("--json", action="store_true", help="Print one JSON object at the end.")
