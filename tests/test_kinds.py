@@ -121,10 +121,22 @@ def test_pieces_have_as_many_examples_each():
     x["c"] = np.full((1600, 1), np.nan)
     first, second, third = fit_inputs("tabular", x).columns
     counts, _ = np.histogram(x["a"], first.edges)
-    assert counts.min() >= 99  # an edge belongs to the piece above it
+    assert counts.min() >= 49  # an edge belongs to the piece above it
     assert (second.edges, third.edges) == ((), ())
     many = {str(number): rng.normal(size=(100, 1)) for number in range(1000)}
     assert {column.pieces for column in fit_inputs("tabular", many).columns} == {4}
+
+
+def test_a_number_that_most_examples_have_leaves_the_pieces_to_the_others():
+    rng = np.random.default_rng(0)
+    gains = np.where(rng.random((20_000, 1)) < 0.92, 0, rng.exponential(8000, (20_000, 1)))
+    (column,) = fit_inputs("tabular", {"gain": gains}).columns
+    assert column.pieces >= 31
+    assert column.edges[0] == 0
+    others = gains[gains > 0]
+    counts, _ = np.histogram(others, column.edges[1:])
+    assert counts.min() > 0.9 * len(others) / 32
+    assert counts.max() < 1.1 * len(others) / 30
 
 
 def test_recordings_become_spectrograms_of_the_stated_shape():
@@ -233,8 +245,8 @@ def test_texts_without_a_split_are_split(tmp_path):
 def test_table_has_a_feature_for_each_category_and_number(tmp_path):
     data = loaded("tabular", tmp_path)
     widths = [column.width for column in data.inputs.columns]
-    # The normalised number and its 16 pieces; the empty category and the unknown one too.
-    assert widths[:2] == [17, 5]
+    # The normalised number and its 32 pieces; the empty category and the unknown one too.
+    assert widths[:2] == [33, 5]
     assert data.input_shape == (sum(widths),)
     assert abs(float(data.x_train[:, 0].mean())) < 1e-5
 
