@@ -1,11 +1,13 @@
 """How many models are retrained, and which of them is kept."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from rlnas.children.data import Data
 from rlnas.config import make_config
-from rlnas.objectives import Metrics
+from rlnas.objectives import Metrics, Objective
 from rlnas.search.contenders import _steadiest
 from rlnas.search.journal import DONE, LONG, Contender
 from rlnas.search.setup import Setup
@@ -44,6 +46,15 @@ def contender(rank, accuracy, loss=None):
 )
 def test_kept_is_the_least_loss_within_one_standard_error(ranked, examples, kept):
     assert _steadiest(ranked, examples).rank == kept
+
+
+@pytest.mark.parametrize(("examples", "kept"), [(100, 1), (10_000, 2)])
+def test_other_shares_than_accuracy_have_an_error_too(examples, kept):
+    ranked = [
+        replace(each, metrics=replace(each.metrics, extra={"f1": f1}))
+        for each, f1 in ((contender(1, 0.5, 0.3), 0.80), (contender(2, 0.9, 0.4), 0.82))
+    ]
+    assert _steadiest(ranked, examples, Objective(metric="f1")).rank == kept
 
 
 @pytest.mark.parametrize(

@@ -245,7 +245,7 @@ def test_texts_without_a_split_are_split(tmp_path):
 def test_table_has_a_feature_for_each_category_and_number(tmp_path):
     data = loaded("tabular", tmp_path)
     widths = [column.width for column in data.inputs.columns]
-    # The normalised number and its pieces, 30 of so few; the empty category and the unknown one too.
+    # The normalised number and 30 pieces, for there are few; the empty category and the unknown.
     assert widths[:2] == [31, 5]
     assert data.input_shape == (sum(widths),)
     assert abs(float(data.x_train[:, 0].mean())) < 1e-5

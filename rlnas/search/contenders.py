@@ -23,6 +23,11 @@ from rlnas.spaces import Architecture
 
 REFERENCE, BASELINE = "reference", "baseline"
 
+_SHARES = (ACCURACY, "balanced_accuracy", "f1", "f1_macro")
+"""Metrics of which a difference below their standard error says little."""
+
+_ACCURATE = Objective()
+
 
 @dataclass(frozen=True, slots=True)
 class Entry:
@@ -251,16 +256,17 @@ class Contenders:
     def _chosen(self, ranked: list[Contender]) -> Contender:
         """Return the model to keep of those that were trained longer.
 
-        Where accuracy alone counts see `_steadiest`; else it is the one with the best reward, of
-        those within the target of the cost if there are any.
+        Where a share alone counts, as accuracy or F1, see `_steadiest`; else it is the one with the
+        best reward, of those within the target of the cost if there are any.
         """
         objective = self._setup.objective
-        if objective.metric == ACCURACY and objective.cost is None:
+        if objective.metric in _SHARES and objective.cost is None:
             data = self._setup.data
             examples = len(data.x_val)
             if self._setup.config.evaluation.folds:  # each example is validated on once
                 examples += len(data.x_train)
-            return _steadiest(ranked, None if data.target is not None else examples)
+            shares = None if data.target is not None else examples
+            return _steadiest(ranked, shares, objective)
         measured = [(entry, entry.metrics) for entry in ranked if entry.metrics]
         cost = objective.cost
         if cost is not None and cost.form != "soft":
@@ -300,26 +306,31 @@ def check_retrained(outcome: Outcome, weights: Path) -> None:
         )
 
 
-def _steadiest(ranked: list[Contender], examples: int | None) -> Contender:
-    """Return, of the models as accurate as the best, the one with the least loss.
+def _steadiest(
+    ranked: list[Contender], examples: int | None, objective: Objective = _ACCURATE
+) -> Contender:
+    """Return, of the models as good as the best, the one with the least loss.
 
-    Accuracies that differ by less than the standard error of the best one do not tell
-    models apart (the one-standard-error rule, Breiman et al. 1984); the loss still may.
+    Accuracies, or other shares, that differ by less than the standard error of the best one do not
+    tell models apart (the one-standard-error rule, Breiman et al. 1984); the loss still may.
     A user's own figure that is no share has no such error.
 
     Args:
         ranked: Models with metrics, best reward first.
         examples: Number of validation examples; None where the figure is no share of them.
+        objective: Whose figure counts.
     """
-    highest = max(_accuracy(entry) for entry in ranked)
+
+    def value(entry: Contender) -> float:
+        if objective.metric == ACCURACY or entry.metrics is None:
+            return entry.val_accuracy or 0.0
+        return objective.value(entry.metrics)
+
+    highest = max(value(entry) for entry in ranked)
     share = examples is not None and 0 <= highest <= 1
     error = math.sqrt(highest * (1 - highest) / examples) if examples and share else 0.0
-    alike = [entry for entry in ranked if _accuracy(entry) >= highest - error]
-    return min(alike, key=lambda entry: (_loss(entry), -_accuracy(entry), entry.rank))
-
-
-def _accuracy(contender: Contender) -> float:
-    return contender.val_accuracy or 0.0
+    alike = [entry for entry in ranked if value(entry) >= highest - error]
+    return min(alike, key=lambda entry: (_loss(entry), -value(entry), entry.rank))
 
 
 def _loss(contender: Contender) -> float:
