@@ -52,6 +52,13 @@ def test_space_keeps_the_contract(kind):
 
 
 @pytest.mark.parametrize("kind", SPACES)
+def test_a_controller_may_write_the_reference_child(kind):
+    space = SPACES[kind]
+    tokens = space.reference().tokens
+    assert [space.mask(tokens[:k])[token] for k, token in enumerate(tokens)] == [1] * len(tokens)
+
+
+@pytest.mark.parametrize("kind", SPACES)
 def test_parameters_are_those_of_the_built_child(kind):
     space = SPACES[kind]
     used = set()
@@ -146,6 +153,21 @@ def test_recordings_become_spectrograms_of_the_stated_shape():
     assert found.shape == (2, *inputs.shape)
     low, high = found[..., 0].mean(axis=1).argmax(axis=1)
     assert low < 4 < 8 < high
+
+
+def test_a_quiet_recording_is_seen_alike_alone_and_beside_a_loud_one():
+    rng = np.random.default_rng(0)
+    loudness = np.geomspace(1e-4, 1, 8)[:, None]
+    recordings = (rng.normal(size=(8, 1000)) * loudness).astype(np.float32)
+    recordings[:, 800:] = 0
+    inputs = fit_inputs("audio", recordings, 2000)
+    together = prepared(inputs, recordings)
+    alone = np.concatenate([prepared(inputs, each[None]) for each in recordings])
+    np.testing.assert_allclose(alone, together, atol=1e-4)
+    assert together.mean() == pytest.approx(0, abs=1e-3)
+    assert together.std() == pytest.approx(1, abs=1e-3)
+    loudest, quietest = (float(found(together)) for found in (np.max, np.min))
+    assert (loudest - quietest) * np.sqrt(inputs.variance) == pytest.approx(80, abs=1e-2)
 
 
 # --- files ---

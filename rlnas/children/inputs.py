@@ -21,6 +21,9 @@ by name, each float32[n, 1] or object[n, 1]."""
 _AT_ONCE = 1024
 """Examples that are prepared at a time (chosen)."""
 
+_NO_LIMIT = 1e4
+"""Decibels that no two values of float32 differ by."""
+
 _TEXT = "string"
 
 LAYER_NAMES = re.compile(r"row|head(_\w*)?|[a-z0-9]+_\d+(_\w*)?|.*/.*|")
@@ -109,6 +112,8 @@ class AudioInputs:
         stride: Samples between two windows.
         mean: Mean of all values, in decibels.
         variance: Their variance.
+        min_power: Quieter power counts as this much. It stands for `top_db` of Keras's layer, whose
+            values depend on the loudest recording of a batch.
     """
 
     samples: int
@@ -118,6 +123,7 @@ class AudioInputs:
     stride: int
     mean: float = 0.0
     variance: float = 1.0
+    min_power: float = 1e-10
     kind = "audio"
 
     @property
@@ -145,6 +151,8 @@ class AudioInputs:
             num_mel_bins=self.bins,
             sampling_rate=self.rate,
             max_freq=self.rate / 2,
+            min_power=self.min_power,
+            top_db=_NO_LIMIT,
             name="spectrogram",
         )(samples)
         x = keras.layers.Permute((2, 1), name="frames_first")(x)

@@ -6,6 +6,7 @@ filled in.
 
 import textwrap
 from collections.abc import Sequence
+from dataclasses import fields
 
 from rlnas.children.inputs import AudioInputs, Inputs, TableInputs, TextInputs
 
@@ -27,6 +28,8 @@ _AUDIO_LAYERS = """\
         num_mel_bins=BINS,
         sampling_rate=RATE,
         max_freq=RATE / 2,
+        min_power=MIN_POWER,
+        top_db=1e4,  # no limit: it would depend on the loudest recording of a batch
         name="spectrogram",
     )(inputs)
     x = layers.Permute((2, 1), name="frames_first")(x)
@@ -209,7 +212,7 @@ def input_constants(inputs: Inputs, columns: dict[str, str]) -> dict[str, str]:
                 "VOCABULARY": _words(inputs.vocabulary),
             }
         case AudioInputs():
-            names = ("samples", "rate", "bins", "window", "stride", "mean", "variance")
+            names = [field.name for field in fields(inputs)]
             return {name.upper(): repr(getattr(inputs, name)) for name in names}
         case TableInputs():
             return {**constants, "COLUMNS": _columns(inputs)}

@@ -19,6 +19,7 @@ from rlnas.cost import (
     Dropout,
     Embed,
     GlobalMaxPool,
+    GlobalPool,
     Layer,
     MaxPool,
     Shape,
@@ -169,7 +170,7 @@ class AudioSpace(ChainSpace):
             if min(shape[:2]) >= _SHORTEST:
                 layers.append(MaxPool(nearest(choices, "maxpool.size", 2)))
                 shape, _ = layer_cost(layers[-1], shape)
-        return (*layers, Dropout(nearest(choices, "dropout.rate", 0.3)))
+        return (*layers, GlobalPool(), Dropout(nearest(choices, "dropout.rate", 0.3)))
 
     def _may_follow(self, kind: str, layers: tuple[Layer, ...], shape: Shape) -> bool:
         if not layers:

@@ -1,6 +1,7 @@
 """What stands in front of a child, worked out from the training part: see `children.inputs`."""
 
 from collections import Counter
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -38,6 +39,9 @@ tuned between 2 and 256)."""
 _BINS, _WINDOW, _MOST_FRAMES = 40, 0.032, 128
 """Of a spectrogram: bands, seconds of a window, and frames, of which a window holds half (chosen:
 windows overlap by half or, where a recording is long, less)."""
+
+_DYNAMIC_RANGE = 80.0
+"""Decibels between the loudest and the quietest that is told apart: `top_db` of Keras's layer."""
 
 
 def fit_inputs(kind: str, x: Any, rate: int | None = None) -> Inputs:
@@ -88,15 +92,14 @@ def _for_recordings(x: Array, rate: int) -> AudioInputs:
     window = 2 ** round(np.log2(max(_WINDOW * rate, 4)))
     stride = max(window // 2, -(-samples // _MOST_FRAMES))
     plain = AudioInputs(samples, rate, min(_BINS, window // 4), window, stride)
-    values = prepared(plain, x)
-    return AudioInputs(
-        samples,
-        rate,
-        plain.bins,
-        window,
-        stride,
-        mean=float(values.mean()),
-        variance=float(values.var()) or 1.0,
+    decibels = prepared(plain, x)
+    quietest = max(float(decibels.max()) - _DYNAMIC_RANGE, float(decibels.min()))
+    decibels = np.maximum(decibels, quietest)
+    return replace(
+        plain,
+        mean=float(decibels.mean()),
+        variance=float(decibels.var()) or 1.0,
+        min_power=10 ** (quietest / 10),
     )
 
 
