@@ -23,6 +23,7 @@ def built(child, data, recipe=None):
         scale=data.scale,
         batch_norm_momentum=0.9,
         dropout=recipe.dropout,
+        batch_norm=recipe.batch_norm,
         penalties=(recipe.l1, recipe.l2),
     )
 

@@ -398,7 +398,7 @@ def test_script_makes_the_steps_of_the_recipe():
 
 
 def test_script_builds_the_dropout_and_the_penalties_of_the_recipe():
-    recipe = RecipeConfig(l1=1e-4, l2=1e-3, dropout=0.25)
+    recipe = RecipeConfig(l1=1e-4, l2=1e-3, dropout=0.25, batch_norm=True)
     for architecture in RANDOM[:5]:
         built = executed(source(architecture, recipe=recipe))["build_model"]()
         decoded = decode(
@@ -406,6 +406,7 @@ def test_script_builds_the_dropout_and_the_penalties_of_the_recipe():
             scale=1 / 16,
             batch_norm_momentum=0.8641,
             dropout=recipe.dropout,
+            batch_norm=True,
             penalties=(recipe.l1, recipe.l2),
         )
         assert built.to_json() == decoded.to_json()

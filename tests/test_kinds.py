@@ -22,11 +22,19 @@ from rlnas.children.decoder import decode
 from rlnas.children.inputs import AudioInputs, Column, TableInputs, TextInputs, given_to, prepared
 from rlnas.config import DataConfig, RecipeConfig
 from rlnas.controllers import uniform
-from rlnas.cost import network_cost
+from rlnas.cost import (
+    GRU,
+    LSTM,
+    Attention,
+    Conv1D,
+    Frames,
+    describe,
+    network_cost,
+)
 from rlnas.errors import ConfigError, DataError, SpaceError
 from rlnas.evaluation.training import TrainingEvaluator
 from rlnas.search.source import model_source
-from rlnas.spaces import AudioSpace, TabularSpace, TextSpace
+from rlnas.spaces import Architecture, AudioSpace, TabularSpace, TextSpace
 from rlnas.testing import check_space
 
 SPACES = {
@@ -67,6 +75,27 @@ def test_parameters_are_those_of_the_built_child(kind):
         assert decode(network, scale=None).count_params() == cost.params
         used |= {layer.kind for layer in network.layers}
     assert used == set(space.types)
+
+
+PENALISED = {
+    "gru": GRU(4, bidirectional=False),
+    "lstm": LSTM(4, bidirectional=False),
+    "bidirectional gru": GRU(4, bidirectional=True),
+    "bidirectional lstm": LSTM(4, bidirectional=True),
+    "attention": Attention(2),
+    "conv1d": Conv1D(4, 3, "relu", batch_norm=False),
+}
+
+
+@pytest.mark.parametrize("layer", PENALISED.values(), ids=PENALISED.keys())
+def test_each_kernel_of_a_sequence_layer_costs_what_the_penalties_say(layer):
+    network = Architecture((), (Frames(), layer), (6, 4, 1), 3)
+    model = decode(network, scale=None, penalties=(0.25, 0.5))
+    kernels = [each for each in model.trainable_variables if each.name == "kernel"]
+    assert len(kernels) == {"attention": 5}.get(layer.kind, 3 if "bid" in describe(layer) else 2)
+    sums = [np.asarray(keras.ops.convert_to_numpy(each)) for each in kernels]
+    expected = sum(0.25 * np.abs(each).sum() + 0.5 * np.square(each).sum() for each in sums)
+    assert float(sum(model.losses)) == pytest.approx(expected, rel=1e-5)
 
 
 def test_sequences_end_pooled_and_begin_as_they_must():
@@ -574,6 +603,29 @@ def test_show_and_report_of_the_run_name_its_layers(searched):
     _, _, found = searched
     assert found.best.layers
     assert (found.folder / "best" / "diagram.svg").read_text().startswith("<svg")
+
+
+@pytest.mark.parametrize("kind", [kind for kind in FILES if kind != "numbers"])
+def test_script_builds_the_child_that_the_recipe_penalises_and_normalises(kind, tmp_path):
+    data = loaded(kind, tmp_path)
+    space = rlnas.Search(data, config={"data": COLUMNS.get(kind, {})})._setup.space
+    recipe = RecipeConfig(l1=1e-4, l2=1e-3, dropout=0.2, batch_norm=True)
+    same = {"inputs": data.inputs, "batch_norm_momentum": 0.8}
+    for network in [space.reference(), *drawn(space, 8)]:
+        names = data.class_names
+        script = model_source(
+            network, recipe, "d.npz", scale=1.0, class_names=names, seed=0, **same
+        )
+        made = {"__name__": "script"}
+        exec(compile(script, "model.py", "exec"), made)
+        keras.utils.clear_session()  # counts unnamed operations from 0 again
+        built = made["build_model"]().to_json()
+        keras.utils.clear_session()
+        penalties = (recipe.l1, recipe.l2)
+        child = decode(
+            network, scale=None, dropout=0.2, batch_norm=True, penalties=penalties, **same
+        )
+        assert built == child.to_json()
 
 
 def test_script_of_arrays_reads_a_file_of_arrays(tmp_path):

@@ -40,6 +40,7 @@ def decode(
     scale: float | None = 1 / 255,
     batch_norm_momentum: float = 0.99,
     dropout: float = 0.0,
+    batch_norm: bool = False,
     penalties: tuple[float, float] = (0.0, 0.0),
     inputs: Inputs | None = None,
     target: Target | None = None,
@@ -55,6 +56,7 @@ def decode(
             child whose examples are no images.
         batch_norm_momentum: Momentum of the moving statistics of batch normalisation.
         dropout: Rate of a dropout before the head.
+        batch_norm: Whether there is a batch normalisation before the head, and that dropout.
         penalties: Weights of the L1 and the L2 penalty on all kernels.
         inputs: Stands in front of the child; None for one of images, or one that takes prepared
             examples.
@@ -79,6 +81,9 @@ def decode(
         x = keras.layers.GlobalAveragePooling2D(_AXES, name="head_pool")(x)
     elif len(x.shape) == 3:
         x = keras.layers.GlobalAveragePooling1D(_AXES, name="head_pool")(x)
+    if batch_norm:
+        momentum = float(batch_norm_momentum)
+        x = keras.layers.BatchNormalization(momentum=momentum, name="head_norm")(x)
     if dropout:
         x = keras.layers.Dropout(float(dropout), name="head_dropout")(x)
     # Probabilities need all their bits, also where the layers before compute with fewer.
@@ -117,7 +122,7 @@ def _first(
 def _behind(layer: Layer, name: str, x: keras.KerasTensor, options: _Options) -> keras.KerasTensor:
     """Return what a layer makes of its input."""
     if isinstance(layer, Attention):
-        return _attention(layer, name, x)
+        return _attention(layer, name, x, options.penalties)
     before = x
     for keras_layer in _keras_layers(layer, name, x, options):
         x = _penalised(keras_layer, options.penalties)(x)
@@ -147,9 +152,10 @@ def _penalised(layer: keras.Layer, penalties: tuple[float, float]) -> keras.Laye
     """Return a layer whose kernels cost what the penalties say."""
     if any(penalties):
         regularizer = keras.regularizers.L1L2(*map(float, penalties))
+        holder = getattr(layer, "cell", layer)  # a recurrent layer only passes it on
         for name in ("kernel", "depthwise", "pointwise"):
-            if hasattr(layer, f"{name}_regularizer"):
-                setattr(layer, f"{name}_regularizer", regularizer)
+            if hasattr(holder, f"{name}_regularizer"):
+                setattr(holder, f"{name}_regularizer", regularizer)
     return layer
 
 
@@ -185,43 +191,49 @@ def _keras_layers(
             _, frames, bins, channels = x.shape
             return [keras.layers.Reshape((frames, bins * channels), name=name)]
         case LSTM() | GRU():
-            return [_recurrent(layer, name)]
+            return [_recurrent(layer, name, options.penalties)]
         case ResidualDense():
             return _block(layer, name, int(x.shape[-1]), options.momentum)
         case Dense():
             activation = str(layer.activation)
             return [keras.layers.Dense(int(layer.units), activation=activation, name=name)]
         case KerasLayer():
-            return [_stock(layer, name, options.momentum)]
+            return [_stock(layer, name, options)]
     raise NotImplementedError(layer.kind)
 
 
-def _stock(layer: KerasLayer, name: str, momentum: float) -> keras.Layer:
+def _stock(layer: KerasLayer, name: str, same: _Options) -> keras.Layer:
     options: dict[str, Any] = dict(layer.options)
     if takes_axes(layer.name):
         options["data_format"] = _AXES
     if layer.name == "BatchNormalization":
-        options = {"momentum": float(momentum), **options}
+        options = {"momentum": float(same.momentum), **options}
     if isinstance(inner := options.get("layer"), KerasLayer):
-        options["layer"] = _stock(inner, f"{name}_forward", momentum)
+        stock = _stock(inner, f"{name}_forward", same)
+        options["layer"] = _penalised(stock, same.penalties)  # also that of the other direction
     return getattr(keras.layers, layer.name)(**options, name=name)
 
 
-def _recurrent(layer: LSTM | GRU, name: str) -> keras.Layer:
+def _recurrent(layer: LSTM | GRU, name: str, penalties: tuple[float, float]) -> keras.Layer:
     kind = keras.layers.LSTM if isinstance(layer, LSTM) else keras.layers.GRU
     if not layer.bidirectional:
         return kind(int(layer.units), return_sequences=True, name=name)
     one_way = kind(int(layer.units), return_sequences=True, name=f"{name}_forward")
-    return keras.layers.Bidirectional(one_way, name=name)
+    return keras.layers.Bidirectional(_penalised(one_way, penalties), name=name)
 
 
-def _attention(layer: Attention, name: str, x: keras.KerasTensor) -> keras.KerasTensor:
+def _attention(
+    layer: Attention, name: str, x: keras.KerasTensor, penalties: tuple[float, float]
+) -> keras.KerasTensor:
     """Return the input, and what each step gathers from all others of it."""
     heads = int(layer.heads)
     normalised = keras.layers.LayerNormalization(name=f"{name}_norm")(x)
-    attended = keras.layers.MultiHeadAttention(heads, max(1, x.shape[-1] // heads), name=name)(
-        normalised, normalised
-    )
+    attended = keras.layers.MultiHeadAttention(
+        heads,
+        max(1, x.shape[-1] // heads),
+        kernel_regularizer=keras.regularizers.L1L2(*penalties) if any(penalties) else None,
+        name=name,
+    )(normalised, normalised)
     return keras.layers.Add(name=f"{name}_sum")([x, attended])
 
 

@@ -27,6 +27,7 @@ RECIPE_PARTS = (
     "l1",
     "l2",
     "dropout",
+    "batch_norm",
     "label_smoothing",
     "class_weight",
     "augment",

@@ -70,6 +70,11 @@ class RecipeConfig(Record):
     l1: Number = option(0.0, "Weight of the L1 penalty on kernels (chosen).", ge=0)
     l2: Number = option(0.0, "Weight of the L2 penalty on kernels (chosen).", ge=0)
     dropout: Number = option(0.0, "Rate of a dropout before the head (chosen).", ge=0, lt=1)
+    batch_norm: bool = option(
+        False,
+        "A batch normalisation before the head; that of each convolution is part of the "
+        "architecture (chosen).",
+    )
     label_smoothing: Number = option(
         0.0,
         "Share of each label that goes to all classes alike (Szegedy et al. 2016 took 0.1; 0 is "

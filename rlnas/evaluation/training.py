@@ -118,6 +118,7 @@ class TrainingEvaluator:
             scale=None if self._data.inputs else self._data.scale,
             batch_norm_momentum=momentum,
             dropout=recipe.dropout,
+            batch_norm=recipe.batch_norm,
             penalties=(recipe.l1, recipe.l2),
         )
 

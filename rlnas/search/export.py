@@ -107,6 +107,7 @@ def _whole(
         scale=data.scale if data.inputs is None else None,
         batch_norm_momentum=_momentum(model),
         dropout=recipe.dropout,
+        batch_norm=recipe.batch_norm,
         penalties=(recipe.l1, recipe.l2),
         inputs=data.inputs,
         target=data.target,

@@ -234,6 +234,9 @@ def _build_model(
     if len(shape) > 1:
         pooling = f"GlobalAveragePooling{len(shape) - 1}D"
         lines.append(_line("x", (pooling, ['name="head_pool"'])))
+    if recipe.batch_norm:
+        options = ["momentum=NORM_MOMENTUM", 'name="head_norm"']
+        lines.append(_line("x", ("BatchNormalization", options)))
     if recipe.dropout:
         lines.append(_line("x", ("Dropout", ["DROPOUT", 'name="head_dropout"'])))
     activation = ['activation="softmax"'] if target is None else []
@@ -271,6 +274,7 @@ def _layer_lines(layer: Layer, name: str, shape: Shape, recipe: RecipeConfig) ->
     if isinstance(layer, Attention):
         heads = int(layer.heads)
         options = [repr(heads), repr(max(1, int(shape[-1]) // heads)), f'name="{name}"']
+        _, options = _penalised(("MultiHeadAttention", options), recipe)
         return [
             _line("normalised", ("LayerNormalization", [f'name="{name}_norm"'])),
             _brackets(
@@ -278,7 +282,7 @@ def _layer_lines(layer: Layer, name: str, shape: Shape, recipe: RecipeConfig) ->
             ),
             f'    x = layers.Add(name="{name}_sum")([x, attended])',
         ]
-    calls = [_penalised(call, recipe) for call in _calls(layer, name, shape)]
+    calls = [_penalised(call, recipe) for call in _calls(layer, name, shape, recipe)]
     lines = [_line("x", call) for call in calls]
     if isinstance(layer, ResidualDense):
         return [
@@ -289,7 +293,7 @@ def _layer_lines(layer: Layer, name: str, shape: Shape, recipe: RecipeConfig) ->
     return lines
 
 
-def _calls(layer: Layer, name: str, shape: Shape) -> list[_Call]:
+def _calls(layer: Layer, name: str, shape: Shape, recipe: RecipeConfig) -> list[_Call]:
     """Return the Keras layers that the decoder makes of a layer."""
     named = f'name="{name}"'
     match layer:
@@ -314,21 +318,21 @@ def _calls(layer: Layer, name: str, shape: Shape) -> list[_Call]:
         case Frames():
             return [("Reshape", [repr((int(shape[0]), int(shape[1] * shape[2]))), named])]
         case LSTM() | GRU():
-            return [_recurrent(layer, name)]
+            return [_recurrent(layer, name, recipe)]
         case Dense():
             return [("Dense", [repr(int(layer.units)), f'activation="{layer.activation}"', named])]
         case ResidualDense():
             return _block(layer, name, int(shape[-1]))
         case KerasLayer():
-            return [_stock(layer, name)]
+            return [_stock(layer, name, recipe)]
     raise NotImplementedError(layer.kind)
 
 
-def _stock(layer: KerasLayer, name: str) -> _Call:
+def _stock(layer: KerasLayer, name: str, recipe: RecipeConfig) -> _Call:
     options = []
     for option, value in layer.options:
         if isinstance(value, KerasLayer):
-            kind, inner = _stock(value, f"{name}_forward")
+            kind, inner = _penalised(_stock(value, f"{name}_forward", recipe), recipe)
             options.append(f"{option}=layers.{kind}({', '.join(inner)})")
         else:
             options.append(f"{option}={_quoted(value) if isinstance(value, str) else repr(value)}")
@@ -337,13 +341,13 @@ def _stock(layer: KerasLayer, name: str) -> _Call:
     return layer.name, [*options, f'name="{name}"']
 
 
-def _recurrent(layer: LSTM | GRU, name: str) -> _Call:
+def _recurrent(layer: LSTM | GRU, name: str, recipe: RecipeConfig) -> _Call:
     kind = type(layer).__name__
     options = [repr(int(layer.units)), "return_sequences=True"]
     if not layer.bidirectional:
         return kind, [*options, f'name="{name}"']
-    one_way = f'layers.{kind}({", ".join(options)}, name="{name}_forward")'
-    return "Bidirectional", [one_way, f'name="{name}"']
+    _, inner = _penalised((kind, [*options, f'name="{name}_forward"']), recipe)
+    return "Bidirectional", [f"layers.{kind}({', '.join(inner)})", f'name="{name}"']
 
 
 def _block(layer: ResidualDense, name: str, width: int) -> list[_Call]:
@@ -395,6 +399,7 @@ _KERNELS = {
     "Conv1D": ("kernel",),
     "LSTM": ("kernel",),
     "GRU": ("kernel",),
+    "MultiHeadAttention": ("kernel",),
 }
 """What weights are called whose size the penalties are about."""
 

@@ -24,6 +24,7 @@ _IDLE = {
     "l1": 0.0,
     "l2": 0.0,
     "dropout": 0.0,
+    "batch_norm": False,
     "label_smoothing": 0.0,
     "class_weight": 0.0,
     "augment": "none",

@@ -46,6 +46,7 @@ RECIPE_CHOICES: dict[str, tuple[Any, ...]] = {
     "l1": (0.0, 1e-6, 1e-5, 1e-4),
     "l2": (0.0, 1e-5, 1e-4, 1e-3),
     "dropout": (0.0, 0.1, 0.2, 0.3, 0.5),
+    "batch_norm": (False, True),
     "label_smoothing": (0.0, 0.05, 0.1),
     "class_weight": (0.0, 0.25, 0.5, 1.0),
     **{name: (False, True) for name in AUGMENTATIONS},
