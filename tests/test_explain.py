@@ -10,6 +10,7 @@ from sklearn.datasets import load_digits
 
 import rlnas
 from rlnas.cli import main
+from rlnas.controllers import uniform
 from rlnas.errors import RunError
 from rlnas.search.explain import explain
 from rlnas.spaces import ImageSpace, TableSpace
@@ -93,6 +94,19 @@ def test_decision_that_is_made_often_counts_by_its_share():
     }
     assert effects["conv.kernel", "5"].effect == pytest.approx(0.5, abs=0.05)
     assert effects["conv.kernel", "3"].effect == pytest.approx(-0.5, abs=0.05)
+
+
+def test_more_columns_than_trials_make_no_certainty():
+    space, far = ImageSpace((8, 8, 1), 10), []
+    for seed in range(8):
+        rng = np.random.default_rng(seed)
+        trials = [uniform(space, rng) for _ in range(14)]
+        share = [np.mean(np.equal(tokens, 1)) for tokens in trials]
+        rewards = np.array(share) / np.std(share) + rng.normal(0, 0.3, 14)
+        found = explain(space, trials, rewards)
+        assert found.explained < 0.995
+        far += [effect.high - effect.low for effect in found.effects]
+    assert min(far) > 0.05
 
 
 @pytest.mark.parametrize("rewards", [[0.5] * 20, [0.1, 0.2]])

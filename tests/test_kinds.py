@@ -402,14 +402,38 @@ def test_empty_text_and_bad_bytes_are_refused_with_their_line(tmp_path):
 
 
 @pytest.mark.parametrize(
+    ("text", "config", "sentence"),
+    [
+        ('a,b,label\n1,2,x\n2,"y\n3,2,x\n', {}, r"line 3: .* got 2; a quote that begins there"),
+        ("a;label\n1;x\n", {}, "line 1: expected columns separated by commas, .* by ';'; save"),
+        ("a,label\n1,x\n", {"text_column": "txt"}, "unknown column 'txt': known are a, label"),
+        ("a,label\n1,x\n", {"split_column": "part"}, "unknown column 'part': known are a, label"),
+    ],
+    ids=["quote", "delimiter", "no such texts", "no such split"],
+)
+def test_file_of_another_make_is_refused_with_its_line(text, config, sentence, tmp_path):
+    (tmp_path / "x.csv").write_text(text)
+    with pytest.raises(DataError, match=sentence):
+        load_data(tmp_path / "x.csv", DataConfig(**config), 0)
+
+
+@pytest.mark.parametrize(
     ("change", "sentence"),
     [
         (lambda p: tone(p, 100, rate=4000), r"must have one sample rate: .*2000 and .*5\.wav 4000"),
         (lambda p: p.write_bytes(b""), r"cannot read the recording .*5\.wav"),
         (lambda p: p.write_bytes(b"RIFFxxxx"), r"cannot read the recording .*5\.wav"),
+        (
+            lambda p: p.write_bytes(b"RIFFjunkWAVE" + b"junk" * 20),
+            r"cannot read the recording .*5\.wav",
+        ),
+        (
+            lambda p: p.write_bytes(p.read_bytes()[:-100]),
+            r"the recording .*5\.wav is cut off: .* says \d+ bytes of samples, got \d+; save it",
+        ),
         (lambda p: tone(p, 100, seconds=0), r"the recording .*5\.wav is empty"),
     ],
-    ids=["rate", "nothing", "damaged", "silent"],
+    ids=["rate", "nothing", "damaged", "wrong header", "cut off", "silent"],
 )
 def test_bad_recording_is_named(change, sentence, tmp_path):
     for number in range(8):

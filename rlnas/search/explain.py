@@ -33,6 +33,11 @@ _FEWEST = 10
 _CONFIDENCE, _CHANCE = 0.95, 0.01
 """Of the intervals, and the probability with which a pair is named that does not interact."""
 
+_NOISE = (1.0, 0.2)
+"""Shape and rate of the gamma prior of the noise's precision, rewards having the variance 1: it
+weighs as much as two trials. Without it a model with more columns than trials can explain them all,
+and is then far too sure (chosen: of tables with 14 to 120 trials, 95 to 99 % of intervals hold)."""
+
 _MOST_PAIRS = 10
 """Pairs of decisions that are named at most (chosen)."""
 
@@ -313,7 +318,9 @@ def _fit(columns: Floats, y: Floats) -> _Fit:
     from sklearn.linear_model import BayesianRidge
 
     scale = float(y.std())
-    model = BayesianRidge(max_iter=1000, tol=1e-6).fit(columns, (y - y.mean()) / scale)
+    shape, rate = _NOISE
+    model = BayesianRidge(max_iter=1000, tol=1e-6, alpha_1=shape, alpha_2=rate)
+    model.fit(columns, (y - y.mean()) / scale)
     free = max(len(y) - 1 - float(np.sum(1 - model.lambda_ * np.diag(model.sigma_))), 1.0)
     width = float(stats.t.ppf((1 + _CONFIDENCE) / 2, free))
     explained = float(model.score(columns, (y - y.mean()) / scale))

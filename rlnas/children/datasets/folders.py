@@ -104,14 +104,20 @@ def _samples(file: Path) -> tuple[Array, int]:
     try:
         with wave.open(str(file), "rb") as recording:
             width, channels = recording.getsampwidth(), recording.getnchannels()
-            rate, content = recording.getframerate(), recording.readframes(recording.getnframes())
-    except (OSError, EOFError, wave.Error) as error:
+            frames, rate = recording.getnframes(), recording.getframerate()
+            content = recording.readframes(frames)
+    except (OSError, EOFError, RuntimeError, wave.Error) as error:  # of a damaged header
         raise DataError(
             f"cannot read the recording {file}: {reason(error)}; expected a .wav file with PCM "
             "samples"
         ) from error
     if not content:
         raise DataError(f"the recording {file} is empty; remove it")
+    if len(content) != frames * channels * width:
+        raise DataError(
+            f"the recording {file} is cut off: its header says {frames * channels * width} bytes "
+            f"of samples, got {len(content)}; save it again or remove it"
+        )
     return _decoded(content, width).reshape(-1, channels).mean(axis=1), rate
 
 

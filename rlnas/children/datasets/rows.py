@@ -70,6 +70,9 @@ def read_table(path: Path, config: DataConfig, kind: str | None) -> Raw:
             f"the columns of {tests.path} are {', '.join(tests.header)}, those of {path.name} "
             f"{', '.join(rows.header)}; expected the same in this order"
         )
+    for name, default in (("text_column", "text"), ("split_column", "split")):
+        if (asked := getattr(config, name)) != default:
+            _check_column(rows, asked)
     chosen = kind or ("text" if config.text_column in rows.header else "tabular")
     read = _texts if chosen == "text" else _columns
     return read(rows, tests, config)
@@ -133,10 +136,12 @@ def _read(path: Path) -> Rows:
                 reader = csv.reader(file, delimiter="\t", quoting=csv.QUOTE_NONE)
             else:
                 reader = csv.reader(file)
+            line = 1  # in which a row begins; a cell in quotes may have several
             for row in reader:
                 if row:
                     cells.append(row)
-                    lines.append(reader.line_num)
+                    lines.append(line)
+                line = reader.line_num + 1
     except FileNotFoundError as error:
         raise DataError(f"{path} does not exist; check the path") from error
     except (OSError, EOFError, UnicodeDecodeError, csv.Error) as error:
@@ -150,11 +155,20 @@ def _read(path: Path) -> Rows:
     twice = next((name for name in header if header.count(name) > 1), None)
     if twice is not None:
         raise DataError(f"{path}: the header has the column {twice!r} twice; rename one")
+    others = [mark for mark in (";", "|", "," if tabs else "\t") if mark in header[0]]
+    if len(header) == 1 and others:
+        raise DataError(
+            f"{path}, line 1: expected columns separated by {'tabs' if tabs else 'commas'}, got "
+            f"{header[0]!r}, which seem to be separated by {others[0]!r}; save it with "
+            f"{'tabs' if tabs else 'commas'}{'' if tabs else ', or as .tsv with tabs'}"
+        )
     for row, line in zip(cells[1:], lines[1:], strict=True):
         if len(row) != len(header):
+            lasting = next((cell for cell in row if "\n" in cell), None)
+            hint = "; a quote that begins there may not be closed" if lasting else ""
             raise DataError(
                 f"{path}, line {line}: expected {len(header)} cells as in the header, got "
-                f"{len(row)}"
+                f"{len(row)}{hint}"
             )
     return Rows(path, header, cells[1:], lines[1:])
 
@@ -276,7 +290,8 @@ def _numbers(rows: Rows, name: str) -> Array:
                     f"{rows.place(row)}: {name} is {cell!r}; expected a number, as in the training "
                     "part"
                 ) from None
-            numbers[row] = value
+            with np.errstate(over="ignore"):  # what is too large for float32 is refused
+                numbers[row] = value
             if math.isinf(numbers[row, 0]):
                 raise DataError(f"{rows.place(row)}: {name} is {cell}; expected a finite number")
     return numbers
