@@ -355,7 +355,7 @@ PARTS = [
     {"class_weight": 0.5, "schedule": "plateau"},
     {"class_weight": 1.0},
     {"rate_per_layer": 0.5, "schedule": "gradient", "optimizer": "sgd"},
-    {"l1": 1e-4, "l2": 1e-3, "dropout": 0.25, "label_smoothing": 0.1},
+    {"l1": 1e-4, "l2": 1e-3, "dropout": 0.25, "batch_norm": True, "label_smoothing": 0.1},
     {"augment": "flip,rotation,zoom,shift", "augment_strength": 0.2, "schedule": "plateau"},
 ]
 
