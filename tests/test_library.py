@@ -18,9 +18,9 @@ from rlnas.errors import (
     NoValidChildError,
     RunError,
 )
+from rlnas.search.baseline import model_fingerprint
 from rlnas.search.journal import Trial
 from rlnas.search.progress import Silence
-from rlnas.search.setup import model_fingerprint
 
 DIGITS = load_digits()
 X, Y = DIGITS.images[:120], DIGITS.target[:120]

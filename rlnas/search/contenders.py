@@ -15,10 +15,11 @@ from rlnas.errors import NoValidChildError, RunError
 from rlnas.evaluation import Executor, InlineExecutor, Job, Outcome, child_seed
 from rlnas.evaluation.training import WEIGHTS, TrainingEvaluator
 from rlnas.objectives import ACCURACY, Failure, Objective
+from rlnas.search.baseline import fresh_copy, model_fingerprint
 from rlnas.search.folder import RunFolder
 from rlnas.search.journal import BRIEF, DONE, FAILED, LONG, REFIT, Contender, Journal, Trial
 from rlnas.search.progress import SearchProgress
-from rlnas.search.setup import Setup, fresh_copy, model_fingerprint
+from rlnas.search.setup import Setup
 from rlnas.spaces import Architecture
 
 REFERENCE, BASELINE = "reference", "baseline"

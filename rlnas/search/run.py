@@ -27,6 +27,7 @@ from rlnas.errors import (
 )
 from rlnas.evaluation.training import UserFunction
 from rlnas.objectives import ACCURACY, R2
+from rlnas.search.baseline import load_baseline, model_fingerprint
 from rlnas.search.changes import (
     DONE,
     RETRAINING,
@@ -50,10 +51,8 @@ from rlnas.search.result import SearchResult, read_result
 from rlnas.search.settings import check_config, in_config, joined, of_control, with_settings
 from rlnas.search.setup import (
     Setup,
-    load_baseline,
     make_crew,
     make_space,
-    model_fingerprint,
     versions,
     with_recipes,
 )

@@ -134,7 +134,7 @@ class AudioSpace(ChainSpace):
 
     The reference child is the plain network of convolutions that spectrograms are usually
     classified with: 16, 32 and 64 filters of 3x3 with batch normalisation, each with a 2x2 max
-    pooling, then the mean over all frames and bins, behind a dropout.
+    pooling, then the mean over all frames and bins and a dropout.
     """
 
     name = "audio"

@@ -70,8 +70,9 @@ def read_table(path: Path, config: DataConfig, kind: str | None) -> Raw:
             f"the columns of {tests.path} are {', '.join(tests.header)}, those of {path.name} "
             f"{', '.join(rows.header)}; expected the same in this order"
         )
-    for name, default in (("text_column", "text"), ("split_column", "split")):
-        if (asked := getattr(config, name)) != default:
+    usual = DataConfig()
+    for name in ("text_column", "split_column"):
+        if (asked := getattr(config, name)) != getattr(usual, name):
             _check_column(rows, asked)
     chosen = kind or ("text" if config.text_column in rows.header else "tabular")
     read = _texts if chosen == "text" else _columns
@@ -164,8 +165,8 @@ def _read(path: Path) -> Rows:
         )
     for row, line in zip(cells[1:], lines[1:], strict=True):
         if len(row) != len(header):
-            lasting = next((cell for cell in row if "\n" in cell), None)
-            hint = "; a quote that begins there may not be closed" if lasting else ""
+            open_quote = any("\n" in cell for cell in row)
+            hint = "; a quote that begins there may not be closed" if open_quote else ""
             raise DataError(
                 f"{path}, line {line}: expected {len(header)} cells as in the header, got "
                 f"{len(row)}{hint}"
@@ -279,6 +280,7 @@ def _are_numbers(cells: Sequence[str]) -> bool:
     return found
 
 
+@np.errstate(over="ignore")  # what is too large for float32 is refused
 def _numbers(rows: Rows, name: str) -> Array:
     numbers = np.full((len(rows.cells), 1), np.nan, dtype=np.float32)
     for row, cell in enumerate(rows.column(name)):
@@ -290,8 +292,7 @@ def _numbers(rows: Rows, name: str) -> Array:
                     f"{rows.place(row)}: {name} is {cell!r}; expected a number, as in the training "
                     "part"
                 ) from None
-            with np.errstate(over="ignore"):  # what is too large for float32 is refused
-                numbers[row] = value
+            numbers[row] = value
             if math.isinf(numbers[row, 0]):
                 raise DataError(f"{rows.place(row)}: {name} is {cell}; expected a finite number")
     return numbers
