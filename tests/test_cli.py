@@ -217,8 +217,11 @@ def test_retrain_and_a_larger_budget_go_on_from_an_ended_run(tmp_path, capsys):
     small = [*SMALL[:-2], "--seed", "5", "--controller", "random"]
     run(capsys, "search", "--name", "a", *small, *words)
     first = shown(capsys, tmp_path, "a")
-    code, out, _ = run(capsys, "retrain", "a", "--top-k", "1", "--final-epochs", "2", *words)
+    anew = ("--top-k", "1", "--final-epochs", "2")
+    crew = ("--executor", "process", "--workers", "1", "--threads", "2")
+    code, out, err = run(capsys, "retrain", "a", *anew, *crew, *words)
     assert code == 0
+    assert "1 worker with 2 threads" in err
     assert len(json.loads(out)["retrained"]) == 1
     settings = tmp_path / "a" / "config.yaml"
     settings.write_text("")  # as a kill or a full disk may leave a file

@@ -33,6 +33,12 @@ def test_median_is_of_the_running_means_once_ten_were_measured():
     assert second == pytest.approx((0.425 + 0.525) / 2)
 
 
+@pytest.mark.parametrize(("epochs", "first"), [(2, 1), (3, 1), (4, 2), (5, 2), (7, 3)])
+def test_median_counts_from_a_third_of_the_epochs_on(epochs, first):
+    floors = MedianRule(epochs).floors([[0.5] * epochs] * 10)
+    assert floors == (*[0.0] * (first - 1), *[0.5] * (epochs - first))
+
+
 @pytest.mark.parametrize(
     ("epochs", "rungs"), [(1, []), (2, [1]), (3, [1]), (5, [1, 2]), (9, [1, 3]), (27, [3, 9])]
 )

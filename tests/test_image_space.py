@@ -493,7 +493,7 @@ def test_cost_is_capped_by_the_reference_where_nothing_is_said():
     space = ImageSpace((28, 28, 1), 10)
     cost = network_cost(space.reference().layers, (28, 28, 1), 10)
     caps = (space.max_flops, space.max_activations)
-    assert caps == (2 * cost.flops, 3 * cost.activations)
+    assert caps == (4 * cost.flops, 3 * cost.activations)
 
 
 def test_observation_and_prefix_are_inverse():

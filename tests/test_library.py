@@ -226,10 +226,10 @@ def answered(tmp_path_factory):
     It fails for the reference child, which comes first.
     """
     answers = dict(enumerate(ANSWERS.values(), REFERENCE_CALLS))
-    evaluator = Script({0: no_memory, **answers})
+    evaluator = Script({0: no_memory, **answers}, otherwise=lambda *_: 0.75)
     root = tmp_path_factory.mktemp("answered")
     found = search(root, evaluator=evaluator, trials=len(ANSWERS) + 1).run()
-    return found, dict(zip([*ANSWERS, "by size"], found.trials, strict=True))
+    return found, dict(zip([*ANSWERS, "better"], found.trials, strict=True))
 
 
 @pytest.mark.parametrize("answer", ["float", "NumPy number", "one per epoch", "mapping", "Metrics"])
@@ -256,8 +256,8 @@ def test_evaluator_that_fails_makes_a_failed_trial_and_the_search_goes_on(answer
     failed = trials[answer]
     assert (failed.state, failed.reason) == ("failed", reason)
     assert (failed.reward, failed.metrics) == (None, None)
-    assert trials["by size"].state == "done"
-    assert found.best.trial == trials["by size"].id
+    assert trials["better"].state == "done"
+    assert found.best.trial == trials["better"].id
 
 
 @pytest.mark.parametrize("figure", [97.3, -0.3])

@@ -28,8 +28,11 @@ from rlnas.search.progress import Lines, LiveTable, SearchProgress
 from rlnas.search.result import SearchResult, read_result, read_space
 
 _ENGINE = [
-    f"engine.{name}"
-    for name in ("executor", "workers", "ray_address", "child_time_limit", "child_memory")
+    "threads",
+    *(
+        f"engine.{name}"
+        for name in ("executor", "workers", "ray_address", "child_time_limit", "child_memory")
+    ),
 ]
 """Settings that a run may go on with otherwise than it began."""
 

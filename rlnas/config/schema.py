@@ -113,8 +113,8 @@ class SpaceConfig(Record):
     max_params: Count = option(1_000_000, "Most parameters of a child (chosen).")
     max_flops: Count | None = option(
         None,
-        "Most FLOPs of a child for one example. Default: twice the reference child's for images, "
-        "4 times for audio, 8 times for texts, 30 times for tables (chosen).",
+        "Most FLOPs of a child for one example. Default: 4 times the reference child's for images "
+        "and audio, 8 times for texts, 30 times for tables (chosen).",
     )
     max_activations: Count | None = option(
         None,
@@ -146,10 +146,10 @@ class FidelityConfig(Record):
 
     name: Annotated[str, known("fidelity", FIDELITIES)] = option(
         "full",
-        "full trains each child for all epochs; median stops one that is worse than half of the "
-        "others were after as many epochs (Golovin et al. 2017); halving lets only the best third "
-        "go on, after a ninth and after a third of the epochs (successive halving, Li et al. "
-        "2020). What is stopped is paid what it reached (chosen).",
+        "full trains each child for all epochs; median stops one that, from a third of the epochs "
+        "on, is worse than half of the others were after as many (Golovin et al. 2017); halving "
+        "lets only the best third go on, after a ninth and after a third of the epochs "
+        "(successive halving, Li et al. 2020). What is stopped is paid what it reached (chosen).",
         flag="--fidelity",
     )
     chance_restarts: Whole | None = option(
@@ -167,8 +167,9 @@ class EvaluationConfig(Record):
 
     folds: Whole | None = option(
         None,
-        "Train each child on so many folds of the data, in each of which another part is kept "
-        "aside, and reward the mean; for small data. Default: one split (chosen).",
+        "Train each child on so many folds of the training and validation data together, in each "
+        "of which another part is kept aside, and reward the mean; for small data. Default: one "
+        "split (chosen).",
         ge=2,
         le=50,
     )

@@ -16,6 +16,13 @@ Curves = Sequence[Sequence[float]]
 _FEWEST = 10
 """Children that had as many epochs before the median of them counts (chosen)."""
 
+_GRACE = 3
+"""No median counts before one in so many of the epochs, a third of them (chosen).
+
+On 10,000 images of CIFAR-10 a network that has 0.36 after the first of 5 epochs, where the
+reference child has 0.43, ends above it: at 0.683, the reference child at 0.668.
+"""
+
 _HALVED_BY = 3
 """Of so many children one goes on from a rung (Li et al. 2018 took 3, Li et al. 2020 4)."""
 
@@ -48,6 +55,8 @@ class FullFidelity:
 class MedianRule:
     """Stops a child whose best so far is below the median of what others had on average by then.
 
+    None is stopped before a third of the epochs.
+
     Daniel Golovin et al., "Google Vizier: A Service for Black-Box Optimization", KDD 2017,
     section 3.2.2.
 
@@ -61,13 +70,13 @@ class MedianRule:
 
     def floors(self, curves: Curves) -> tuple[float, ...]:
         """Return the medians of the running means; arguments as in `Fidelity.floors`."""
-        return tuple(
-            float(np.median(means)) if len(means) >= _FEWEST else 0.0
-            for means in (
-                [float(np.mean(curve[:epoch])) for curve in curves if len(curve) >= epoch]
-                for epoch in range(1, self._epochs)
-            )
-        )
+        return tuple(self._floor(epoch, curves) for epoch in range(1, self._epochs))
+
+    def _floor(self, epoch: int, curves: Curves) -> float:
+        means = [float(np.mean(curve[:epoch])) for curve in curves if len(curve) >= epoch]
+        if epoch * _GRACE < self._epochs or len(means) < _FEWEST:
+            return 0.0
+        return float(np.median(means))
 
 
 class Halving:

@@ -39,6 +39,11 @@ _BY_PRODUCTS = ("trained.keras", "__pycache__")
 _EXAMPLES = 32
 """Examples on which models are compared (chosen)."""
 
+_HINT = (
+    "try again; where it fails again, the disk is at fault or a layer, such as one of your own, "
+    "does not keep all its state in its config and weights"
+)
+
 _TOLERANCE = 1e-6
 """Largest difference of two outputs that count as equal, in probability (chosen).
 
@@ -292,8 +297,7 @@ def _verified(
         raise
     except Exception as error:
         raise RlnasError(
-            f"the export to {where} failed, it cannot be loaded back: {first_line(error)}; "
-            "check the disk and try again"
+            f"the export to {where} failed, it cannot be loaded back: {first_line(error)}; {_HINT}"
         ) from error
     expected = _outputs(model, examples)
     for name, loaded in ((MODEL, stored), (ARCHITECTURE, rebuilt)):
@@ -304,7 +308,7 @@ def _verified(
         if difference > _TOLERANCE or not _same_weights(loaded, model):
             raise RlnasError(
                 f"the export to {where} failed, {name} differs from the trained model (outputs "
-                f"by up to {difference:g}); check the disk and try again"
+                f"by up to {difference:g}); {_HINT}"
             )
     return folder
 

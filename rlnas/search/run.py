@@ -279,8 +279,7 @@ class Search:
         self._progress.note(f"run {folder.name} in {folder.path}")
         executor = self._setup.executor(self._setup.brief_evaluator())
         stack.callback(executor.close)
-        if self.config.engine.chosen != "inline":
-            self._progress.note(f"{self._setup.crew}")
+        self._name_workers()
         Contenders(self._setup, folder, journal, self._progress).brief(executor)
         controller = make_controller(
             self._setup.space,
@@ -309,11 +308,17 @@ class Search:
         journal.set_meta({"status": RETRAINING})
         return recorder
 
+    def _name_workers(self) -> None:
+        if self.config.engine.chosen != "inline":
+            self._progress.note(f"{self._setup.crew}")
+
     def _retrain(
         self, folder: RunFolder, journal: Journal, stack: ExitStack, recorder: Recorder | None
     ) -> None:
         trials = [trial for trial in journal.trials() if trial.ended is not None]
         contenders = Contenders(self._setup, folder, journal, self._progress)
+        if recorder is None:
+            self._name_workers()
         executor = self._setup.executor(self._setup.long_evaluator(), long=True)
         stack.callback(executor.close)
         kept = contenders.long(trials, executor)

@@ -95,7 +95,7 @@ class ChainSpace(ABC):
     default_choices: ClassVar[Mapping[str, tuple[Any, ...]]]
     fewest: ClassVar[int]
     """Layers before the head at least, where nothing is said."""
-    flops_factor: ClassVar[float] = 2.0
+    flops_factor: ClassVar[float] = 4.0
     """Cap on the FLOPs in those of the reference child, where nothing is said (chosen)."""
     activations_factor: ClassVar[float] = 3.0
     """The same of the activations (chosen)."""

@@ -52,9 +52,10 @@ class ImageSpace(ChainSpace):
 
     Poolings and strides leave at least two pixels of each side (one pixel is what
     global pooling is for), dense layers need a flat input and never grow. The cap on the FLOPs is
-    by default twice those of the reference child, that on the activations three times (chosen), and
-    a network has at least 4 layers (chosen). Arguments are those of `ChainSpace`; an example has
-    the shape ``(height, width, channels)``.
+    by default four times those of the reference child: with twice, two convolutions at each
+    resolution do not fit (`docs/benchmarks.md`, "Every kind of data").
+    That on the activations is three times (chosen), and a network has at least 4 layers (chosen).
+    Arguments are those of `ChainSpace`; an example has the shape ``(height, width, channels)``.
 
     The reference child is three 3x3 convolutions with batch normalisation and 32, 64 and 128
     filters, a 2x2 max pooling behind the first two, then flattened: the plain network of many

@@ -144,7 +144,6 @@ class AudioSpace(ChainSpace):
     )
     default_choices: ClassVar[Mapping[str, tuple[Any, ...]]] = AUDIO_CHOICES
     fewest = 4
-    flops_factor = 4.0
     activations_factor = 4.0
 
     def _checked_shape(self, shape: Sequence[int]) -> tuple[int, ...]:
