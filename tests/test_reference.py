@@ -57,6 +57,15 @@ def test_every_second_proposal_is_an_edit_of_the_best_until_enough_is_known():
     assert np.median(edits) < 15 < 20 < np.median(others)
 
 
+def test_edits_put_layers_in_as_well_as_take_them_out():
+    longer = []
+    for seed in range(6):
+        controller = ppo(seed)
+        controller.begin_with(REFERENCE, 0.9)
+        longer += [len(tokens) - len(REFERENCE) for tokens in proposals(controller, 8)[1::2]]
+    assert min(sum(each > 0 for each in longer), sum(each < 0 for each in longer)) >= 6
+
+
 def test_without_it_nobody_edits_what_is_not_known_to_be_good():
     assert np.median(differences(proposals(ppo(), 8))) > 20
 

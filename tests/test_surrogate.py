@@ -376,3 +376,15 @@ def test_mutants_of_a_chain_put_layers_in_and_take_them_out():
         for _ in range(100)
     }
     assert {-1, 0, 1} <= lengths
+
+
+def test_mutants_of_a_chain_often_repeat_a_layer():
+    rng = np.random.default_rng(8)
+    space = ImageSpace((28, 28, 1), 10)
+    parent = space.reference().tokens
+    layers = space.architecture(parent).layers
+    repeats = [[*layers[: at + 1], *layers[at:]] for at in range(len(layers))]
+    children = [space.architecture(mutant(space, parent, rng)).layers for _ in range(120)]
+    inserted = [child for child in children if len(child) > len(layers)]
+    repeating = [child for child in inserted if list(child) in repeats]
+    assert 0.2 < len(repeating) / len(inserted) < 0.7

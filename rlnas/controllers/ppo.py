@@ -356,7 +356,10 @@ class PPOController:
         return screen.pick(self._candidates, optimism=optimism)
 
     def _new_edit(self) -> Tokens | None:
-        """Return the likeliest of some new edits of the best, or None if none is new."""
+        """Return the likeliest per token of some new edits of the best, or None if none is new.
+
+        A sum over tokens would favour the shortest, so that nearly every edit took a layer out.
+        """
         elite = self._history.elite()
         favour = _STAGNANT_FAVOUR if self._stagnant else _FAVOUR
         found: dict[Tokens, float] = {}
@@ -364,7 +367,7 @@ class PPOController:
             parent = elite[int(len(elite) * self._rng.random() ** favour)]
             tokens = mutant(self._space, parent, self._rng)
             if tokens not in found and not self._known.has(tokens):
-                found[tokens] = self._log_prob(tokens)
+                found[tokens] = self._log_prob(tokens) / len(tokens)
         return max(found, key=lambda tokens: found[tokens], default=None)
 
     def _log_prob(self, tokens: Tokens) -> float:

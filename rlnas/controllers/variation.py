@@ -17,6 +17,9 @@ Tokens = tuple[int, ...]
 _Named = list[tuple[str, int]]
 """Name of the decision and token, in the order of an architecture."""
 
+_REPEATS = 0.5
+"""Chance that a part put in repeats its neighbour."""
+
 
 def uniform(space: Space, rng: np.random.Generator) -> Tokens:
     """Return an architecture, each token drawn uniformly from what the mask allows."""
@@ -27,14 +30,17 @@ def mutant(space: Space, tokens: Sequence[int], rng: np.random.Generator) -> Tok
     """Return an architecture one edit away: a token changed, or a part put in or taken out.
 
     A part begins with the space's first decision, such as a layer of a chain; where that
-    decision comes only once, tokens alone change. What allows no edit comes back unchanged.
+    decision comes only once, tokens alone change. Every second part put in repeats the one
+    before it, as good networks do: a uniform draw hardly ever finds just those tokens. What
+    allows no edit comes back unchanged.
     """
     named = _named(space, tokens)
     starts = [place for place, (name, _) in enumerate(named) if name == named[0][0]]
     edit = int(rng.integers(3)) if len(starts) > 1 else 0
     if edit == 1:
-        place = _one(starts, rng)
-        return _written(space, _longer(space, tokens[:place], rng), named[place:], rng)
+        longer = _inserted(space, tokens, named, starts, rng)
+        if longer != tuple(tokens):  # the same where there is no room for one more
+            return longer
     if edit == 2:
         gap = int(rng.integers(len(starts) - 1))
         return _written(space, tokens[: starts[gap]], named[starts[gap + 1] :], rng)
@@ -66,6 +72,17 @@ def _changed(
             token = _one(allowed[allowed != tokens[place]], rng)
             return _written(space, (*tokens[:place], token), named[place + 1 :], rng)
     return tuple(tokens)
+
+
+def _inserted(
+    space: Space, tokens: Sequence[int], named: _Named, starts: list[int], rng: np.random.Generator
+) -> Tokens:
+    """Put in one part: its neighbour once more, or one drawn uniformly."""
+    if rng.random() < _REPEATS:
+        part = int(rng.integers(len(starts) - 1))
+        return _written(space, tokens[: starts[part + 1]], named[starts[part] :], rng)
+    place = _one(starts, rng)
+    return _written(space, _longer(space, tokens[:place], rng), named[place:], rng)
 
 
 def _longer(space: Space, prefix: Sequence[int], rng: np.random.Generator) -> Tokens:
