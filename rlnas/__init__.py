@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from rlnas.config import SearchConfig
     from rlnas.errors import RlnasError
     from rlnas.objectives import Failure, Metrics, Objective
+    from rlnas.search.external import ExternalSearch
     from rlnas.search.progress import Lines
     from rlnas.search.result import SearchResult
     from rlnas.search.run import Search
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 _HOME = {
     "Architecture": "rlnas.spaces",
     "Data": "rlnas.children.data",
+    "ExternalSearch": "rlnas.search.external",
     "Failure": "rlnas.objectives",
     "ImageSpace": "rlnas.spaces",
     "Lines": "rlnas.search.progress",
@@ -46,6 +48,7 @@ _HOME = {
 __all__ = [
     "Architecture",
     "Data",
+    "ExternalSearch",
     "Failure",
     "ImageSpace",
     "Lines",

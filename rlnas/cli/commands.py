@@ -66,9 +66,9 @@ def search(
         return
     if config.name is not None:
         RunFolder(root, config.name).check_free()  # before anything slow is loaded
-    from rlnas.search.run import Search
+    from rlnas.search.resuming import start_run
 
-    found = Search(config=config, root=root, progress=_progress(as_json)).run()
+    found = start_run(config, root, _progress(as_json))
     _finish(found, as_json)
 
 

@@ -9,7 +9,7 @@ import numpy as np
 from rlnas.config import is_file_of_rules
 from rlnas.config.imports import is_import_name
 from rlnas.controllers import uniform
-from rlnas.cost import Cost, network_cost
+from rlnas.cost import Cost
 from rlnas.errors import ConfigError, RlnasError, SpaceError, first_line
 from rlnas.search.own_space import space_for
 from rlnas.spaces import Architecture, GrammarSpace, Space, max_choices
@@ -130,7 +130,7 @@ def _built(network: Architecture) -> Drawn:
     from rlnas.children.backend import keras
     from rlnas.children.decoder import decode
 
-    cost: Cost = network_cost(network.layers, network.input_shape, network.classes)
+    cost: Cost = network.cost
     try:
         model = decode(network, scale=1.0 if len(network.input_shape) == 3 else None)
     except (ValueError, TypeError) as error:

@@ -1,8 +1,8 @@
 """The config tree, its flags and YAML, and the names a user can choose from."""
 
 from rlnas.config.controller import DENSITY_PULL, ControllerConfig
-from rlnas.config.engine import IN_FLIGHT, EngineConfig
-from rlnas.config.fields import is_file_of_rules
+from rlnas.config.engine import IN_FLIGHT, OFFERED, EngineConfig
+from rlnas.config.fields import is_file_of_rules, is_table_of_networks
 from rlnas.config.flags import Flag, config_flags
 from rlnas.config.names import (
     AUGMENTATIONS,
@@ -40,6 +40,7 @@ from rlnas.config.schema import (
 
 __all__ = [
     "is_file_of_rules",
+    "is_table_of_networks",
     "AUGMENTATIONS",
     "AUGMENTATIONS_OF",
     "CONTROLLERS",
@@ -52,6 +53,7 @@ __all__ = [
     "IN_FLIGHT",
     "KINDS",
     "METRICS",
+    "OFFERED",
     "OF_NUMBERS",
     "OPTIMIZERS",
     "PRESETS",

@@ -17,8 +17,15 @@ from rlnas.config.fields import (
     refusal,
 )
 
+OFFERED = 16
+"""Children that are offered to trainers elsewhere at a time: as many may train (chosen)."""
+
 IN_FLIGHT = 8
 """Proposals under way in a deterministic run: enough for most machines (chosen)."""
+
+
+_HERE = ("--isolate", "--child-memory", "--children-per-gpu", "--gpus")
+"""Flags about the processes of this machine in which children are trained."""
 
 
 def _ray_address(address: str | None) -> str | None:
@@ -36,13 +43,15 @@ class EngineConfig(Record):
         None,
         "process trains children in worker processes, so that none can hurt the search; inline "
         "trains them one after the other in the search's own process; ray trains them on a Ray "
-        'cluster (pip install "rlnas[ray]"). Default: process, or what the variable '
-        "RLNAS_EXECUTOR says.",
+        'cluster (pip install "rlnas[ray]"); external trains nothing and offers each child to '
+        "trainers elsewhere, who ask for it by way of rlnas serve. Default: process, or what the "
+        "variable RLNAS_EXECUTOR says.",
     )
     workers: Annotated[Count | None, BeforeValidator(or_auto)] = option(
         None,
         "Children that are trained at the same time, or auto: as many as cores, memory and GPUs "
-        "allow. Default: auto.",
+        "allow. Where trainers elsewhere train them, how many are offered at a time. Default: "
+        f"auto; {OFFERED} are offered (chosen).",
     )
     ray_address: Annotated[str | None, AfterValidator(_ray_address)] = option(
         None,
@@ -166,6 +175,13 @@ class EngineConfig(Record):
             given.append(f"--gpus {self.gpus}")
         if (self.workers or 1) > 1:
             given.append(f"--workers {self.workers}")
+        if self.chosen == "external" and (
+            elsewhere := [each for each in given if each.startswith(_HERE)]
+        ):
+            raise refusal(
+                f"children are trained elsewhere, got {elsewhere[0]} with --executor external; "
+                "leave it out and see to it there"
+            )
         if self.chosen == "inline" and given:
             sentence = (
                 f"the inline executor trains one child at a time in its own process, got "

@@ -111,6 +111,8 @@ def space_name(name: str | None) -> str | None:
     """
     if name is None or name in SPACES or is_file_of_rules(name) or is_import_name(name):
         return name
+    if is_table_of_networks(name):
+        return name
     sentence = unknown_name("space", name, SPACES)
     raise refusal(f"{sentence}; one of your own is a file such as space.yaml, or module:name")
 
@@ -118,6 +120,11 @@ def space_name(name: str | None) -> str | None:
 def is_file_of_rules(name: str) -> bool:
     """Tell whether the name of a space is that of a YAML file."""
     return name.lower().endswith((".yaml", ".yml"))
+
+
+def is_table_of_networks(name: str) -> bool:
+    """Tell whether the name of a space is that of a CSV file of networks."""
+    return name.lower().endswith((".csv", ".csv.gz"))
 
 
 def executor_name(name: str | None) -> str | None:

@@ -18,6 +18,7 @@ from rlnas.config.fields import (
     Record,
     Seconds,
     Whole,
+    is_table_of_networks,
     known,
     option,
     refusal,
@@ -99,8 +100,25 @@ class SpaceConfig(Record):
         None,
         "What the examples are, and so what networks are made of: image, image-skip (with skip "
         "connections), text, audio or tabular; or a space of your own, as a YAML file or as "
-        "module:name in Python; rlnas validate checks it. Default: seen from the data.",
+        "module:name in Python; rlnas validate checks it. For trainers elsewhere (--executor "
+        "external) also a CSV table of networks with the columns arch, their token strings, and "
+        "canonical, equal for equal ones. Default: seen from the data.",
         flag="--space",
+    )
+    input_shape: tuple[Count, ...] | None = option(
+        None,
+        "Shape of an example, such as [32, 32, 3], as the network takes it, where trainers "
+        "elsewhere have the data (--executor external); only in YAML. Default: seen from the data.",
+        flag="",
+        min_length=1,
+        max_length=4,
+    )
+    classes: Count | None = option(
+        None,
+        "Number of classes there, 1 where a number is predicted; only in YAML. Default: seen from "
+        "the data.",
+        flag="",
+        le=100_000,
     )
     max_layers: Whole = option(10, "Most layers of a child before its head (chosen).", ge=1, le=100)
     min_layers: Whole | None = option(
@@ -309,6 +327,41 @@ class SearchConfig(Record):
                 "a measured latency differs from run to run, got --cost latency with "
                 "--deterministic; leave one of them out, or take --cost flops"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _trained_elsewhere(self) -> "SearchConfig":
+        external = self.engine.chosen == "external"
+        if not external:
+            for name in ("input_shape", "classes"):
+                if getattr(self.space, name) is not None:
+                    raise refusal(
+                        f"space.{name} is for trainers elsewhere, who have the data, got it with "
+                        f"the executor {self.engine.chosen}; leave it out or take --executor "
+                        "external"
+                    )
+            if self.space.name is not None and is_table_of_networks(self.space.name):
+                raise refusal(
+                    f"the networks of {self.space.name} are names that only trainers elsewhere "
+                    f"understand, got it with the executor {self.engine.chosen}; take --executor "
+                    "external"
+                )
+            return self
+        for name, value in (
+            ("--control", self.control),
+            ("--baseline", self.baseline),
+            ("--folds", self.evaluation.folds),
+            ("--repeats", self.evaluation.repeats > 1),
+            ("--chance-restarts", self.fidelity.chance_restarts),
+            ("--latency", self.engine.latency),
+            ("--mixed-precision", self.engine.mixed_precision),
+            ("--jit-compile", self.engine.jit_compile),
+        ):
+            if value:
+                raise refusal(
+                    f"children are trained elsewhere, got {name} with --executor external; leave "
+                    "it out and see to it there"
+                )
         return self
 
     @model_validator(mode="after")

@@ -19,6 +19,7 @@ from rlnas.evaluation.table import (
     Table,
     TableEvaluator,
     TableFormat,
+    read_strings,
     read_table,
     with_columns,
 )
@@ -37,6 +38,7 @@ __all__ = [
     "TableEvaluator",
     "TableFormat",
     "child_seed",
+    "read_strings",
     "read_table",
     "with_columns",
 ]

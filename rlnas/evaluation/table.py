@@ -144,12 +144,38 @@ def read_table(path: Path, columns: TableFormat) -> Table:
     return Table(space, rows)
 
 
-def _records(path: Path, columns: TableFormat) -> list[dict[str, str]]:
+def read_strings(path: Path) -> tuple[list[str], list[str] | None]:
+    """Read the networks of a table whose rewards are elsewhere.
+
+    Args:
+        path: A CSV file, maybe compressed (``.gz``), with a column ``arch`` of token strings and
+            maybe one ``canonical`` of keys.
+
+    Returns:
+        The token strings, and their keys if the file has them.
+
+    Raises:
+        DataError: The file cannot be read, or the column is missing.
+    """
+    records = _records(path, None)
+    columns = TableFormat()
+    if not records or columns.tokens not in records[0]:
+        raise DataError(
+            f"{path} holds no networks: expected a column {columns.tokens!r} with a token string "
+            "in each row"
+        )
+    strings = [record[columns.tokens] for record in records]
+    keys = [record.get(columns.key, "") for record in records]
+    return strings, keys if all(keys) else None
+
+
+def _records(path: Path, columns: TableFormat | None) -> list[dict[str, str]]:
     try:
         with _opened(path) as file:
             reader = csv.DictReader(file)
             names = reader.fieldnames or ()
-            _check_columns(names, columns, path)
+            if columns is not None:
+                _check_columns(names, columns, path)
             records = list(reader)
     except (OSError, EOFError, zlib.error, UnicodeDecodeError, csv.Error) as error:
         raise DataError(

@@ -23,7 +23,6 @@ from rlnas.children.runtime import prepare
 from rlnas.children.training import Trainer, make_trainer
 from rlnas.children.weights import megabytes, save_weights
 from rlnas.config import RecipeConfig
-from rlnas.cost import network_cost
 from rlnas.errors import first_line
 from rlnas.evaluation.base import Outcome
 from rlnas.evaluation.memory import peak_megabytes, reset_peak
@@ -142,7 +141,7 @@ class TrainingEvaluator:
         except Exception as error:
             return Failure(f"the child could not be built: {_described(error)}")
         recipe = architecture.trained_by(recipe)
-        cost = network_cost(architecture.layers, architecture.input_shape, architecture.classes)
+        cost = architecture.cost
         return self.evaluate_model(
             model, recipe, seed, flops=cost.flops, folder=folder, floors=floors
         )

@@ -10,7 +10,6 @@ from rlnas.children.figures import figure
 from rlnas.children.training import score
 from rlnas.children.weights import load_weights
 from rlnas.config import RecipeConfig
-from rlnas.cost import network_cost
 from rlnas.errors import NoValidChildError, RunError
 from rlnas.evaluation import Executor, InlineExecutor, Job, Outcome, child_seed
 from rlnas.evaluation.training import WEIGHTS, TrainingEvaluator
@@ -233,7 +232,7 @@ class Contenders:
         if entry.architecture is not None:
             chain = entry.architecture
             recipe = chain.trained_by(recipe)
-            flops = network_cost(chain.layers, chain.input_shape, chain.classes).flops
+            flops = chain.cost.flops
         return evaluator.evaluate_model(model, recipe, seed, flops=flops, folder=folder)
 
     def _built(

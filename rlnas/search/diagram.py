@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 from xml.sax.saxutils import escape
 
-from rlnas.cost import Shape, describe, head_cost, layer_costs, network_cost
+from rlnas.cost import Shape, describe, head_cost, layer_costs
 from rlnas.spaces import Architecture
 
 if TYPE_CHECKING:
@@ -128,6 +128,8 @@ def draw_png(architecture: Architecture, title: str = "") -> bytes:
 
 
 def _rows(architecture: Architecture) -> list[_Row]:
+    if architecture.is_named:
+        return [_Row("Network of a table", architecture.text, "", "", _ENDS)]
     shape = architecture.input_shape
     rows = [_Row("Input", "raw values, prepared inside", _shape(shape), "", _ENDS)]
     costs = layer_costs(architecture.layers, shape)
@@ -151,7 +153,9 @@ def _params(count: int) -> str:
 
 
 def _totals(architecture: Architecture) -> str:
-    cost = network_cost(architecture.layers, architecture.input_shape, architecture.classes)
+    if architecture.is_named:
+        return "its layers are known to the trainers"
+    cost = architecture.cost
     return f"{cost.params:,} parameters, {cost.flops:,} FLOPs per example"
 
 

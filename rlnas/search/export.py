@@ -101,6 +101,32 @@ def export(
         _verified(new, model, data.x_val[:_EXAMPLES], _raw_examples(data), data.target)
 
 
+def export_untrained(
+    network: str | None, architecture: Architecture, report: dict[str, Any], folder: Path
+) -> None:
+    """Write a network whose weights are elsewhere to the folder of a run.
+
+    Args:
+        network: Its Keras JSON; None for a row of a table, of which only the report is written.
+        architecture: The network.
+        report: What is known about it, as JSON; ``report.json``.
+        folder: Where to; made if it is not there, replaced if it is an earlier export.
+
+    Raises:
+        StorageError: The disk refused.
+    """
+    texts = {REPORT: _json(report, sort_keys=True)}
+    if network is not None:
+        texts |= {
+            ARCHITECTURE: _json(json.loads(network)),
+            SUMMARY: summary(keras.models.model_from_json(network)),
+            DIAGRAM: draw_svg(architecture, _title(report)),
+        }
+    with _replacing(folder, keep_others=True) as new:
+        for name, text in texts.items():
+            (new / name).write_text(text, encoding="utf-8")
+
+
 def _whole(
     model: keras.Model, architecture: Architecture, data: Data, recipe: RecipeConfig
 ) -> keras.Model:
@@ -134,6 +160,25 @@ def _momentum(network: keras.Model) -> float:
     # The search may have trained on a part of the data, so only the model knows its momentum.
     norms = [each for each in network.layers if isinstance(each, keras.layers.BatchNormalization)]
     return float(norms[0].momentum) if norms else 0.99
+
+
+def copy_untrained(source: Path, target: Path) -> list[str]:
+    """Copy an export without weights to another folder; see `export_untrained`.
+
+    Returns:
+        The names of the files.
+
+    Raises:
+        RunError: The target holds other files.
+        StorageError: The disk refused.
+    """
+    with _disk_errors(target):
+        _check_ours(target)
+        target.mkdir(parents=True, exist_ok=True)
+        names = [name for name in EXPORTED if (source / name).is_file()]
+        for name in names:
+            shutil.copyfile(source / name, target / name)
+    return names
 
 
 def copy_export(source: Path, target: Path) -> list[str]:

@@ -9,10 +9,20 @@ from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from rlnas.config import SearchConfig, default_root, dump_config, is_file_of_rules, make_config
+from rlnas.config import (
+    SearchConfig,
+    default_root,
+    dump_config,
+    is_file_of_rules,
+    is_table_of_networks,
+    make_config,
+)
 from rlnas.errors import RunError, StorageError, unknown_name
 from rlnas.evaluation.process import LOG
 from rlnas.search.journal import Journal
+
+_TABLES = ("space.csv", "space.csv.gz")
+"""Names of the table of networks of a run, plain and compressed."""
 
 _STORED = (
     *("config", "status", "space", "space_fingerprint", "data", "own", "threads"),
@@ -46,10 +56,20 @@ class RunFolder:
         """The YAML file of the space, where a user wrote it: the run goes on with this one."""
         return self.path / "space.yaml"
 
+    def own_space(self) -> Path | None:
+        """Return the file of the space that a user wrote, YAML or CSV; None if there is none."""
+        tables = (self.path / name for name in _TABLES)
+        return next((path for path in (self.space, *tables) if path.is_file()), None)
+
     @property
     def journal(self) -> Path:
         """The journal, an SQLite file."""
         return self.path / "journal.sqlite"
+
+    @property
+    def leases(self) -> Path:
+        """The book of leases of a run whose children are trained elsewhere, an SQLite file."""
+        return self.path / "leases.sqlite"
 
     @property
     def tensorboard(self) -> Path:
@@ -110,8 +130,7 @@ class RunFolder:
             with _one_sentence(self.path):
                 new.path.mkdir(parents=True)
                 new.config.write_text(dump_config(config, comments=True), encoding="utf-8")
-                if config.space.name is not None and is_file_of_rules(config.space.name):
-                    shutil.copyfile(config.space.name, new.space)
+                new._keep_space(config.space.name or "")
                 with closing(Journal(new.journal, create=True)) as journal:
                     journal.set_meta({"config": config.model_dump(mode="json"), **meta})
                 try:
@@ -122,6 +141,13 @@ class RunFolder:
         finally:
             shutil.rmtree(new.path, ignore_errors=True)
         return Journal(self.journal)
+
+    def _keep_space(self, name: str) -> None:
+        if is_file_of_rules(name):
+            shutil.copyfile(name, self.space)
+        elif is_table_of_networks(name):
+            ending = name.lower().endswith(".gz")
+            shutil.copyfile(name, self.path / _TABLES[ending])
 
     def check_free(self) -> None:
         """Check that no run has this name yet.

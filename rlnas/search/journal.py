@@ -194,7 +194,7 @@ class Journal:
     def is_whole(self) -> bool:
         """Return whether an ended run has what its result is made of: trial and contender."""
         meta = self.meta()
-        if meta["status"] != "done":
+        if meta["status"] != "done" or meta["evaluator"] == "external":
             return True
         best = meta["best_trial"]
         with self._sentences():

@@ -4,8 +4,9 @@ import time
 from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Protocol
 
+from rlnas.config import SearchConfig
 from rlnas.controllers import Controller, Trajectory
 from rlnas.errors import ControllerError, NoValidChildError
 from rlnas.evaluation import (
@@ -19,14 +20,13 @@ from rlnas.evaluation import (
     child_seed,
 )
 from rlnas.evaluation.fidelity import make_fidelity
-from rlnas.objectives import Failure
+from rlnas.objectives import Failure, Objective
 from rlnas.search.folder import RunFolder
 from rlnas.search.journal import BRIEF, DONE, FAILED, RUNNING, Journal, Trial
 from rlnas.search.monitor.policy import policy_table
 from rlnas.search.own_envs import NASVectorEnv
 from rlnas.search.progress import SearchProgress, Standing, best_of
-from rlnas.search.setup import Setup
-from rlnas.spaces import Architecture
+from rlnas.spaces import Architecture, Space
 
 POLICY_EVERY = 10
 """Trials between two pictures of the policy (chosen)."""
@@ -78,6 +78,22 @@ class _Proposal:
         return Trajectory(tuple(self.tokens), tuple(self.log_probs), reward, repeated, error)
 
 
+class LoopSetup(Protocol):
+    """What the loop must know of a run."""
+
+    @property
+    def config(self) -> SearchConfig:
+        """All settings."""
+
+    @property
+    def space(self) -> Space:
+        """The grammar."""
+
+    @property
+    def objective(self) -> Objective:
+        """How metrics become the reward."""
+
+
 class Observer:
     """Is told of each trial after it was committed; the base does nothing."""
 
@@ -103,7 +119,7 @@ class SearchLoop:
 
     def __init__(
         self,
-        setup: Setup,
+        setup: LoopSetup,
         folder: RunFolder,
         journal: Journal,
         controller: Controller,
@@ -147,8 +163,8 @@ class SearchLoop:
             make_job=self._job,
         )
 
-    def run(self) -> None:
-        """Search until the budget is spent.
+    def run(self) -> Trial:
+        """Search until the budget is spent; return the best trial.
 
         Raises:
             NoValidChildError: Not one child could be trained.
@@ -173,6 +189,7 @@ class SearchLoop:
         self._env.close()
         if self._best is None:
             raise NoValidChildError(self._no_valid_child())
+        return self._best
 
     def _restore(self) -> None:
         state = self._journal.state()

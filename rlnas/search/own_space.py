@@ -40,19 +40,28 @@ def make_own_space(config: SearchConfig, data: Data) -> Space:
     Raises:
         ConfigError: It cannot be had, is not for this data, or is given settings of another space.
     """
-    name = str(config.space.name)
+    space = own_space_for(config.space, data.input_shape, data.classes)
+    check_space(space, data)
+    return space
+
+
+def own_space_for(config: SpaceConfig, input_shape: Sequence[int], classes: int) -> Space:
+    """Return the space of the user's own that the config names, for examples of a shape.
+
+    Raises:
+        ConfigError: It cannot be had, or is given settings of another space.
+    """
+    name = str(config.name)
     for field, flag in _OF_CHAINS.items():
-        if getattr(config.space, field) != SpaceConfig.model_fields[field].default:
+        if getattr(config, field) != SpaceConfig.model_fields[field].default:
             raise ConfigError(
                 f"space.{field}{f' ({flag})' if flag else ''} is of the spaces of rlnas, and "
                 f"{name} has its own rules; leave it out"
             )
     if is_file_of_rules(name):
-        caps = {cap: getattr(config.space, cap) for cap in _CAPS}
-        return _of_rules(name, _grammar(name), data.input_shape, data.classes, caps)
-    space = _of_python(name, data.input_shape, data.classes)
-    check_space(space, data)
-    return space
+        caps = {cap: getattr(config, cap) for cap in _CAPS}
+        return _of_rules(name, _grammar(name), input_shape, classes, caps)
+    return _of_python(name, input_shape, classes)
 
 
 def space_for(

@@ -7,7 +7,6 @@ from pathlib import Path
 import numpy as np
 
 from rlnas.controllers import Scored, uniform
-from rlnas.cost import network_cost
 from rlnas.errors import RunError, SpaceError
 from rlnas.search.folder import RunFolder, find_run
 from rlnas.search.journal import Journal
@@ -67,7 +66,7 @@ def by_cost(space: Space, seed: int) -> list[Scored]:
 
 
 def _log_flops(architecture: Architecture) -> float:
-    cost = network_cost(architecture.layers, architecture.input_shape, architecture.classes)
+    cost = architecture.cost
     return log(max(cost.flops, 1))
 
 

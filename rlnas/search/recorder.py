@@ -16,7 +16,7 @@ from rlnas.search.contenders import BASELINE, REFERENCE, check_retrained
 from rlnas.search.export import export
 from rlnas.search.folder import RunFolder
 from rlnas.search.journal import BRIEF, FAILED, RUNNING, Contender, Journal, Trial
-from rlnas.search.loop import Observer
+from rlnas.search.loop import LoopSetup, Observer
 from rlnas.search.monitor import FinalRecord, Monitor, TrialRecord
 from rlnas.search.progress import best_of
 from rlnas.search.report import make_report
@@ -26,8 +26,10 @@ WEIGHTS_EVERY, RELEASE_EVERY = 10, 50
 """Trials after which the policy's weights are written anew (chosen)."""
 
 
-class Recorder(Observer):
-    """Keeps all that shows a run up to date; every part of it can be made again.
+class RunRecorder(Observer):
+    """Keeps what shows a run up to date; every part of it can be made again.
+
+    How the best network is exported is for a subclass to say.
 
     Args:
         setup: What the run is made of.
@@ -37,10 +39,10 @@ class Recorder(Observer):
     """
 
     def __init__(
-        self, setup: Setup, folder: RunFolder, journal: Journal, controller: Controller | None
+        self, setup: LoopSetup, folder: RunFolder, journal: Journal, controller: Controller | None
     ) -> None:
         """See the class."""
-        self._setup, self._folder, self._journal = setup, folder, journal
+        self._rules, self._folder, self._journal = setup, folder, journal
         self._controller = controller
         self._best: Trial | None = None
         self._ended, self._failures = 0, 0
@@ -68,17 +70,86 @@ class Recorder(Observer):
         if self._controller is None or self._best is None:
             return
         if self._exported().get("trial") != self._best.id:
-            self._export_brief(self._best)
+            self.export_brief(self._best)
 
     def trial(self, trial: Trial) -> None:
         """Write a trial to TensorBoard, and export it if it is the best so far."""
         self._monitor.trial(self._record(trial))
         if self._best is trial:
-            self._export_brief(trial)
+            self.export_brief(trial)
         if self._best is trial or trial.id % RELEASE_EVERY == 0:
             release_memory()  # models and pictures leave much behind
         if trial.id % WEIGHTS_EVERY == 0:
             self.save_policy()
+
+    def close(self) -> None:
+        """Write what is left."""
+        self.save_policy()
+        self._monitor.close()
+
+    def save_policy(self) -> None:
+        """Write the policy's weights, if the controller has some."""
+        save = getattr(self._controller, "save_weights", None)
+        if save is not None:
+            save(self._folder.controller_weights)
+
+    def export_brief(self, trial: Trial) -> None:
+        """Export the best child of the search to ``best/``."""
+        raise NotImplementedError
+
+    def _exported(self) -> dict[str, Any]:
+        """Return the report that lies in ``best/``; empty if none can be read."""
+        try:
+            report = json.loads((self._folder.best / "report.json").read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            return {}  # missing or cut off in the middle: it is made again
+        return report if isinstance(report, dict) else {}
+
+    def _record(self, trial: Trial) -> TrialRecord:
+        """Return what TensorBoard shows of a trial, and count it."""
+        best = self._count(trial)
+        return TrialRecord(
+            number=trial.id,
+            step=trial.step or 0,
+            tokens=trial.tokens,
+            architecture=self._rules.space.architecture(trial.tokens),
+            reward=trial.reward,
+            best_reward=best.reward if best else None,
+            is_best=best is trial,
+            state=trial.state,
+            metrics=trial.metrics,
+            learned=trial.learned,
+            proposals=trial.proposals,
+            repeats=trial.proposals - self._ended,
+            failures=self._failures,
+            policy=trial.policy,
+            wall_time=trial.ended or trial.started,
+        )
+
+    def _count(self, trial: Trial) -> Trial | None:
+        """Count a trial; return the best so far."""
+        self._best = best_of([trial] if self._best is None else [self._best, trial])
+        self._ended += 1
+        self._failures += trial.state == FAILED
+        return self._best
+
+
+class Recorder(RunRecorder):
+    """Keeps all that shows a run up to date, its exported models too.
+
+    Args:
+        setup: What the run is made of.
+        folder: Its folder.
+        journal: Its journal.
+        controller: The controller whose weights are kept, or None.
+    """
+
+    def __init__(
+        self, setup: Setup, folder: RunFolder, journal: Journal, controller: Controller | None
+    ) -> None:
+        """See the class."""
+        super().__init__(setup, folder, journal, controller)
+        self._setup = setup
 
     def export_final(self, trial: Trial, model: keras.Model) -> None:
         """Export the retrained best to ``best/``, over what the search left there.
@@ -129,22 +200,11 @@ class Recorder(Observer):
         ]
         self._monitor.final(records, time.time())
 
-    def close(self) -> None:
-        """Write what is left."""
-        self.save_policy()
-        self._monitor.close()
-
-    def save_policy(self) -> None:
-        """Write the policy's weights, if the controller has some."""
-        save = getattr(self._controller, "save_weights", None)
-        if save is not None:
-            save(self._folder.controller_weights)
-
     @cached_property
     def _evaluator(self) -> TrainingEvaluator:
         return self._setup.brief_evaluator()
 
-    def _export_brief(self, trial: Trial) -> None:
+    def export_brief(self, trial: Trial) -> None:
         """Export the best child of the search, but never over a retrained one."""
         if self._exported().get("retrained"):
             return  # of a run that searches on; the next retraining writes over it
@@ -177,39 +237,3 @@ class Recorder(Observer):
             # What a file manager or the user left in the run's own folder ends no search.
             keep_others=target == self._folder.best,
         )
-
-    def _exported(self) -> dict[str, Any]:
-        """Return the report that lies in ``best/``; empty if none can be read."""
-        try:
-            report = json.loads((self._folder.best / "report.json").read_text(encoding="utf-8"))
-        except (OSError, ValueError):
-            return {}  # missing or cut off in the middle: it is made again
-        return report if isinstance(report, dict) else {}
-
-    def _record(self, trial: Trial) -> TrialRecord:
-        """Return what TensorBoard shows of a trial, and count it."""
-        best = self._count(trial)
-        return TrialRecord(
-            number=trial.id,
-            step=trial.step or 0,
-            tokens=trial.tokens,
-            architecture=self._setup.space.architecture(trial.tokens),
-            reward=trial.reward,
-            best_reward=best.reward if best else None,
-            is_best=best is trial,
-            state=trial.state,
-            metrics=trial.metrics,
-            learned=trial.learned,
-            proposals=trial.proposals,
-            repeats=trial.proposals - self._ended,
-            failures=self._failures,
-            policy=trial.policy,
-            wall_time=trial.ended or trial.started,
-        )
-
-    def _count(self, trial: Trial) -> Trial | None:
-        """Count a trial; return the best so far."""
-        self._best = best_of([trial] if self._best is None else [self._best, trial])
-        self._ended += 1
-        self._failures += trial.state == FAILED
-        return self._best

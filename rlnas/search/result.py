@@ -203,7 +203,8 @@ def _best(
     chosen: Trial | None = best_of(trials)
     entry: Contender | None = None
     if meta["status"] == "done":
-        entry = next(entry for entry in retrained if entry.trial == meta["best_trial"] is not None)
+        named = (entry for entry in retrained if entry.trial == meta["best_trial"] is not None)
+        entry = next(named, None)  # nothing is retrained where children are trained elsewhere
         chosen = next(trial for trial in trials if trial.id == meta["best_trial"])
     if chosen is None or chosen.metrics is None:
         return None

@@ -1,4 +1,4 @@
-"""Going on with runs that are on disk: resume, retrain and export."""
+"""Beginning a run by its config, and going on with one that is on disk."""
 
 from collections.abc import Mapping, Sequence
 from contextlib import closing
@@ -8,7 +8,8 @@ from typing import Any
 from rlnas.config import SearchConfig, make_config, with_flags
 from rlnas.errors import RunError
 from rlnas.search.changes import DONE, goes_on, is_other_budget
-from rlnas.search.export import copy_export
+from rlnas.search.export import copy_export, copy_untrained
+from rlnas.search.external import EXTERNAL, ExternalSearch
 from rlnas.search.folder import RunFolder
 from rlnas.search.progress import SearchProgress, Silence
 from rlnas.search.result import SearchResult, read_result
@@ -16,6 +17,25 @@ from rlnas.search.run import Search
 from rlnas.search.settings import check_config
 
 Flags = Mapping[tuple[str, ...], Any]
+
+
+def start_run(config: SearchConfig, root: Path, progress: SearchProgress) -> SearchResult:
+    """Search as a config says.
+
+    Args:
+        config: All settings.
+        root: Folder of all runs.
+        progress: Shows the user how it goes.
+
+    Raises:
+        UsageError: A setting or the data is wrong, or the run's folder exists.
+        NoValidChildError: Not one child could be trained.
+        StorageError: The disk refused; all that was committed stays.
+        InterruptedRunError: The user stopped the run; it was saved.
+    """
+    if config.engine.chosen == EXTERNAL:
+        return ExternalSearch(config, root=root, progress=progress).run()
+    return Search(config=config, root=root, progress=progress).run()
 
 
 def resume_run(folder: RunFolder, flags: Flags, progress: SearchProgress) -> SearchResult:
@@ -43,6 +63,9 @@ def resume_run(folder: RunFolder, flags: Flags, progress: SearchProgress) -> Sea
             return read_result(folder)
     _refuse_objects(folder, meta, folder.resume_line(python=True))
     check_config(folder, meta, config)
+    if meta["evaluator"] == EXTERNAL:
+        config = _with_own_files(folder, config)
+        return ExternalSearch(config, root=folder.root, progress=progress).resume(folder.name)
     return _search(folder, config, meta, progress).resume(folder.name)
 
 
@@ -63,6 +86,7 @@ def retrain_run(folder: RunFolder, flags: Flags, progress: SearchProgress) -> Se
     with closing(folder.open()) as journal:
         meta = journal.meta()
     config = _changed(meta, flags)
+    _refuse_external(folder, meta, "retrained")
     _refuse_objects(folder, meta, f"rlnas.Search(...).retrain({folder.name!r})")
     check_config(folder, meta, config)
     return _search(folder, config, meta, progress).retrain(folder.name)
@@ -76,7 +100,12 @@ def export_run(folder: RunFolder, target: Path) -> list[str]:
         StorageError: The disk refused.
     """
     with closing(folder.open()) as journal:
-        line = folder.resume_line(python=bool(journal.meta()["own"]))
+        meta = journal.meta()
+    line = folder.resume_line(python=bool(meta["own"]))
+    if meta["evaluator"] == EXTERNAL:
+        if not folder.best.is_dir():
+            raise RunError(f"{folder.name} has no best yet; go on with: {line}")
+        return copy_untrained(folder.best, target)
     if not (folder.best / "architecture.json").is_file():
         raise RunError(f"{folder.name} has no best yet; go on with: {line}")
     return copy_export(folder.best, target)
@@ -98,6 +127,7 @@ def export_trials(folder: RunFolder, numbers: Sequence[int], target: Path) -> li
     with closing(folder.open()) as journal:
         meta = journal.meta()
     config = make_config(meta["config"])
+    _refuse_external(folder, meta, "exported as it was trained")
     _refuse_objects(folder, meta, f"rlnas.Search(...).export_trials({folder.name!r}, ...)")
     check_config(folder, meta, config)
     return _search(folder, config, meta, Silence()).export_trials(folder.name, numbers, target)
@@ -125,11 +155,25 @@ def _refuse_objects(folder: RunFolder, meta: Mapping[str, Any], line: str) -> No
         )
 
 
+def _refuse_external(folder: RunFolder, meta: Mapping[str, Any], what: str) -> None:
+    if meta["evaluator"] == EXTERNAL:
+        raise RunError(
+            f"{folder.name} was trained elsewhere, nothing of it can be {what} here; its networks "
+            f"are in rlnas show {folder.name} --json"
+        )
+
+
+def _with_own_files(folder: RunFolder, config: SearchConfig) -> SearchConfig:
+    """Return the config with the file of the space that lies in the run's folder."""
+    path = folder.own_space()
+    if path is None:
+        return config
+    space = config.space.model_copy(update={"name": str(path.absolute())})
+    return config.model_copy(update={"space": space})
+
+
 def _search(
     folder: RunFolder, config: SearchConfig, meta: Mapping[str, Any], progress: SearchProgress
 ) -> Search:
     pinned = config.model_copy(update={"threads": meta["threads"]})
-    if folder.space.is_file():
-        space = config.space.model_copy(update={"name": str(folder.space.absolute())})
-        pinned = pinned.model_copy(update={"space": space})
-    return Search(config=pinned, root=folder.root, progress=progress)
+    return Search(config=_with_own_files(folder, pinned), root=folder.root, progress=progress)

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Mapping, Sequence
-from contextlib import ExitStack, closing, suppress
+from contextlib import ExitStack, closing
 from copy import copy
 from dataclasses import replace
 from pathlib import Path
@@ -19,9 +19,6 @@ from rlnas.config import (
 from rlnas.controllers import Controller, Scored, check_controller_class, make_controller
 from rlnas.errors import (
     ConfigError,
-    ControllerError,
-    InterruptedRunError,
-    RlnasError,
     RunError,
     SpaceError,
 )
@@ -56,7 +53,7 @@ from rlnas.search.setup import (
     versions,
     with_recipes,
 )
-from rlnas.search.stopping import stopping_by_signal
+from rlnas.search.stopping import saved_when_stopped
 from rlnas.spaces import Space, fingerprint
 
 
@@ -106,6 +103,11 @@ class Search:
             raise ConfigError(f"root: expected the path of a folder, got {type(root).__name__}")
         self.root = Path(root) if root is not None else default_root()
         self._progress = progress or Silence()
+        if self.config.engine.chosen == "external":
+            raise ConfigError(
+                "the executor external trains nothing here, got it with rlnas.Search; use "
+                "rlnas.ExternalSearch, or leave it out"
+            )
         check_controller_class(self.config.controller)
         own = {name: value for name, value in named.items() if not in_config(value)}
         kind = kind_of_space(self.config.space)
@@ -249,31 +251,16 @@ class Search:
         self._setup = replace(self._setup, config=self.config)
 
     def _go(self, folder: RunFolder, journal: Journal) -> None:
+        line = (self._started_by or folder).resume_line(python=bool(self._own))
         try:
-            with stopping_by_signal(), ExitStack() as stack:
+            with saved_when_stopped(journal, line), ExitStack() as stack:
                 recorder: Recorder | None = None
                 if journal.meta()["status"] == SEARCHING:
                     recorder = self._search(folder, journal, stack)
                 if journal.meta()["status"] == RETRAINING:
                     self._retrain(folder, journal, stack, recorder)
-        except KeyboardInterrupt:
-            line = self._stopped(folder, journal)
-            raise InterruptedRunError(
-                f"stopped, everything is saved; continue with: {line}"
-            ) from None
-        except ControllerError as error:
-            line = self._stopped(folder, journal)
-            raise ControllerError(
-                f"{error}; what was trained is saved, continue with: {line}"
-            ) from error
         finally:
             self._progress.close()
-
-    def _stopped(self, folder: RunFolder, journal: Journal) -> str:
-        """Say in the journal that a stop was no death; return the command that goes on."""
-        with suppress(RlnasError):  # on a full disk it counts as a death
-            journal.log_stop()
-        return (self._started_by or folder).resume_line(python=bool(self._own))
 
     def _search(self, folder: RunFolder, journal: Journal, stack: ExitStack) -> Recorder:
         self._progress.note(f"run {folder.name} in {folder.path}")

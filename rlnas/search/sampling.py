@@ -5,7 +5,6 @@ from typing import Any
 import numpy as np
 
 from rlnas.controllers import Controller, has_policy, make_controller, propose
-from rlnas.cost import network_cost
 from rlnas.errors import RunError
 from rlnas.search.folder import RunFolder
 from rlnas.spaces import Space, observation, space_from_json
@@ -66,7 +65,7 @@ def _row(
     space: Space, tokens: tuple[int, ...], log_prob: float | None, rewards: dict[str, float | None]
 ) -> dict[str, Any]:
     architecture = space.architecture(tokens)
-    cost = network_cost(architecture.layers, architecture.input_shape, architecture.classes)
+    cost = architecture.cost
     return {
         "tokens": list(tokens),
         "layers": architecture.describe(),

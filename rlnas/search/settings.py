@@ -9,6 +9,7 @@ from rlnas.config import (
     ControllerConfig,
     SearchConfig,
     is_file_of_rules,
+    is_table_of_networks,
     make_config,
     with_flags,
 )
@@ -119,10 +120,10 @@ def with_settings(
     for name, value in named.items():
         if value is not None and in_config(value):
             flags[_NAMED[name]] = str(value)
-    return _with_whole_paths(make_config(with_flags(values, flags)))
+    return with_whole_paths(make_config(with_flags(values, flags)))
 
 
-def _with_whole_paths(config: SearchConfig) -> SearchConfig:
+def with_whole_paths(config: SearchConfig) -> SearchConfig:
     """Return the config so that the run can be resumed from another folder."""
     dataset, baseline = config.data.dataset, config.baseline
     named = dataset if dataset in DATASETS else _whole_path(dataset)
@@ -130,7 +131,7 @@ def _with_whole_paths(config: SearchConfig) -> SearchConfig:
     whole = None if baseline is None else _whole_path(baseline)
     changes: dict[str, Any] = {"data": data, "baseline": whole}
     space = config.space.name
-    if space is not None and is_file_of_rules(space):
+    if space is not None and (is_file_of_rules(space) or is_table_of_networks(space)):
         changes["space"] = config.space.model_copy(update={"name": _whole_path(space)})
     earlier = config.controller.warm_start
     if earlier is not None and Path(earlier).name != earlier:

@@ -20,8 +20,8 @@ from rlnas.config import (
     ObjectiveConfig,
     RecipeConfig,
     SearchConfig,
+    SpaceConfig,
 )
-from rlnas.cost import network_cost
 from rlnas.errors import ConfigError, SpaceError
 from rlnas.evaluation import Executor, InlineExecutor
 from rlnas.evaluation.gpus import choose_gpus
@@ -291,7 +291,7 @@ def usual_work(
         resident_megabytes: Size up to which workers have a copy of the data.
     """
     child = space.reference()
-    cost = network_cost(child.layers, child.input_shape, child.classes)
+    cost = child.cost
     resident = data.megabytes if data.megabytes <= resident_megabytes else 0.0
     return Work(
         megabytes=resident + _KEPT * cost.memory * recipe.batch_size / 1e6,
@@ -307,16 +307,33 @@ def make_space(config: SearchConfig, data: Data) -> Space:
     """
     if is_own_space(config.space):
         return make_own_space(config, data)
-    choices = config.space.choices
+    return chain_space(config.space, config.space.name or data.kind, data.input_shape, data.classes)
+
+
+def chain_space(
+    config: SpaceConfig, name: str, input_shape: tuple[int, ...], classes: int
+) -> Space:
+    """Return a space of rlnas.
+
+    Args:
+        config: Its limits and choices.
+        name: Which one.
+        input_shape: Shape of an example.
+        classes: Number of classes.
+
+    Raises:
+        ConfigError: No network fits, or a choice is wrong.
+    """
+    choices = config.choices
     try:
-        return CHAINS[config.space.name or data.kind](
-            data.input_shape,
-            data.classes,
-            max_layers=config.space.max_layers,
-            min_layers=config.space.min_layers,
-            max_params=config.space.max_params,
-            max_flops=config.space.max_flops,
-            max_activations=config.space.max_activations,
+        return CHAINS[name](
+            input_shape,
+            classes,
+            max_layers=config.max_layers,
+            min_layers=config.min_layers,
+            max_params=config.max_params,
+            max_flops=config.max_flops,
+            max_activations=config.max_activations,
             choices={name: choices[name] for name in choices if not _of_recipe(name)},
         )
     except SpaceError as error:

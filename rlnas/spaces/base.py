@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from rlnas.config import RecipeConfig
-from rlnas.cost import Layer, Shape, describe, layer_to_json
+from rlnas.cost import Cost, Layer, Shape, describe, layer_to_json, network_cost
 from rlnas.errors import SpaceError
 
 Mask = npt.NDArray[np.int8]
@@ -70,6 +70,18 @@ class Architecture:
     classes: int
     text: str = ""
     recipe: tuple[tuple[str, Any], ...] = ()
+
+    @property
+    def is_named(self) -> bool:
+        """Whether it is a row of a table: a name, of whose layers nothing is known."""
+        return bool(self.text)
+
+    @property
+    def cost(self) -> Cost:
+        """Parameters and FLOPs, the head included; zeros for a row of a table."""
+        if self.is_named:
+            return Cost()
+        return network_cost(self.layers, self.input_shape, self.classes)
 
     def describe(self) -> str:
         """Return the layers, and the recipe if it is searched, in one line of text."""

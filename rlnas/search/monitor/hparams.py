@@ -8,7 +8,6 @@ from tensorboard.compat.proto import summary_pb2
 from tensorboard.plugins.hparams import api_pb2, metadata, plugin_data_pb2
 
 from rlnas.config import RecipeConfig
-from rlnas.cost import network_cost
 from rlnas.search.monitor.events import EventFile, remove_folder
 from rlnas.search.monitor.records import TrialRecord
 from rlnas.search.monitor.tags import METRICS, find, of_kind
@@ -25,9 +24,11 @@ _COUNTED = ("conv", "sepconv", "dropout", "dense")
 
 def hyperparameters(architecture: Architecture) -> dict[str, Value]:
     """Return the columns of the table for one architecture, by declared tag; and of its recipe."""
+    if architecture.is_named:
+        return {"layers": 0, "params": 0, "flops": 0, _WORDS: architecture.describe()}
     kinds = [layer.kind for layer in architecture.layers]
     normed = [layer.batch_norm for layer in architecture.layers if hasattr(layer, "batch_norm")]
-    cost = network_cost(architecture.layers, architecture.input_shape, architecture.classes)
+    cost = architecture.cost
     return {
         "layers": len(kinds),
         "params": cost.params,

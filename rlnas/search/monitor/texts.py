@@ -5,7 +5,7 @@ from typing import Any
 
 import yaml
 
-from rlnas.cost import describe, head_cost, layer_costs, network_cost
+from rlnas.cost import describe, head_cost, layer_costs
 from rlnas.search.monitor.records import FinalRecord, TrialRecord
 from rlnas.spaces import Architecture
 
@@ -42,6 +42,8 @@ def config_text(config: Mapping[str, Any]) -> str:
 
 
 def _layer_rows(architecture: Architecture) -> list[list[str]]:
+    if architecture.is_named:
+        return [["", architecture.describe(), "", ""]]
     shape, classes = architecture.input_shape, architecture.classes
     rows = [["0", "input", _shape(shape), ""]]
     costs = layer_costs(architecture.layers, shape)
@@ -51,8 +53,7 @@ def _layer_rows(architecture: Architecture) -> list[list[str]]:
         rows.append([str(number), describe(layer), _shape(shape), f"{cost.params:,}"])
     head = f"head, dense {classes} softmax"
     rows.append(["", head, _shape((classes,)), f"{head_cost(shape, classes).params:,}"])
-    total = network_cost(architecture.layers, architecture.input_shape, classes)
-    return [*rows, ["", "**total**", "", f"**{total.params:,}**"]]
+    return [*rows, ["", "**total**", "", f"**{architecture.cost.params:,}**"]]
 
 
 def _table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
