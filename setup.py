@@ -26,6 +26,13 @@ REQUIRED = [
     "matplotlib>=3.9",
     "Pillow>=10.3",
     "Jinja2>=3.1",
+    "fastapi>=0.115",
+    "starlette>=0.40",
+    "uvicorn>=0.30",
+    "sse-starlette>=2.1",
+    "prometheus-client>=0.20",
+    "httpx2>=2",
+    "tenacity>=8.5",
 ]
 
 EXTRAS = {

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from rlnas.children.data import Data
     from rlnas.children.datasets import load_data
     from rlnas.children.decoder import decode
+    from rlnas.client import Client
     from rlnas.config import SearchConfig
     from rlnas.errors import RlnasError
     from rlnas.objectives import Failure, Metrics, Objective
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 
 _HOME = {
     "Architecture": "rlnas.spaces",
+    "Client": "rlnas.client",
     "Data": "rlnas.children.data",
     "ExternalSearch": "rlnas.search.external",
     "Failure": "rlnas.objectives",
@@ -47,6 +49,7 @@ _HOME = {
 
 __all__ = [
     "Architecture",
+    "Client",
     "Data",
     "ExternalSearch",
     "Failure",

@@ -208,7 +208,7 @@ def test_network_is_told_as_keras_json_and_exported(tmp_path):
     controller = {"name": "random"}
     given = config(space, budget={"trials": 4}, controller=controller)
     found, _ = searched(tmp_path, given, outcome)
-    model = keras.models.model_from_json(seen[0]["architecture"])
+    model = keras.models.model_from_json(json.dumps(seen[0]["architecture"]))
     assert model.input_shape == (None, 8, 8, 1)
     assert model.output_shape == (None, 3)
     assert model.count_params() == seen[0]["params"]

@@ -19,6 +19,7 @@ from rlnas.cli.options import (
     root_option,
     run_argument,
 )
+from rlnas.cli.serving import serve, worker
 from rlnas.config import dump_config, make_config, read_config, with_flags
 from rlnas.search.comparison import compare, plot
 from rlnas.search.explain import explain_run, plot_effects
@@ -417,6 +418,8 @@ COMMANDS = (
     retrain,
     export,
     benchmark,
+    serve,
+    worker,
 )
 
 

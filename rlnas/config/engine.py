@@ -52,6 +52,7 @@ class EngineConfig(Record):
         "Children that are trained at the same time, or auto: as many as cores, memory and GPUs "
         "allow. Where trainers elsewhere train them, how many are offered at a time. Default: "
         f"auto; {OFFERED} are offered (chosen).",
+        le=10_000,
     )
     ray_address: Annotated[str | None, AfterValidator(_ray_address)] = option(
         None,

@@ -213,6 +213,15 @@ class LeaseBook:
             ).fetchone()
         return None if row is None else dict(json.loads(row["payload"]))
 
+    def has_free(self, now: float) -> bool:
+        """Tell whether somebody who asks would get a job."""
+        with self._db.reading() as db:
+            row = db.execute(
+                "SELECT 1 FROM jobs WHERE state = ? OR (state = ? AND expires <= ?) LIMIT 1",
+                (QUEUED, LEASED, now),
+            ).fetchone()
+        return row is not None
+
     def counts(self, now: float) -> dict[str, int]:
         """Return how many jobs are queued, leased, expired and told."""
         with self._db.reading() as db:

@@ -24,14 +24,17 @@ from rlnas.children.weights import plain_model
 from rlnas.config import RecipeConfig
 from rlnas.errors import RlnasError, RunError, StorageError, first_line
 from rlnas.search.diagram import draw_svg
+from rlnas.search.folder import (
+    ARCHITECTURE,
+    DIAGRAM,
+    EXPORTED,
+    MODEL,
+    REPORT,
+    SCRIPT,
+    SUMMARY,
+)
 from rlnas.search.source import model_source
 from rlnas.spaces import Architecture
-
-ARCHITECTURE, MODEL, SCRIPT = "architecture.json", "model.keras", "model.py"
-SUMMARY, DIAGRAM, REPORT = "summary.txt", "diagram.svg", "report.json"
-
-EXPORTED = (ARCHITECTURE, MODEL, SCRIPT, SUMMARY, DIAGRAM, REPORT)
-"""The files of an export."""
 
 _BY_PRODUCTS = ("trained.keras", "__pycache__")
 """What the exported script leaves behind when it is run or imported where it lies."""

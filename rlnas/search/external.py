@@ -1,5 +1,6 @@
 """`ExternalSearch`: a search whose children are trained elsewhere, by whoever asks for them."""
 
+import json
 from collections.abc import Mapping
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
@@ -186,7 +187,7 @@ class ExternalSearch:
             "trial": job.id,
             "tokens": list(architecture.tokens),
             "description": architecture.describe(),
-            "architecture": network,
+            "architecture": None if network is None else json.loads(network),
             "recipe": recipe.model_dump(mode="json"),
             "epochs": recipe.epochs,
             "seed": job.seed,

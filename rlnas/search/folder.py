@@ -21,6 +21,12 @@ from rlnas.errors import RunError, StorageError, unknown_name
 from rlnas.evaluation.process import LOG
 from rlnas.search.journal import Journal
 
+ARCHITECTURE, MODEL, SCRIPT = "architecture.json", "model.keras", "model.py"
+SUMMARY, DIAGRAM, REPORT = "summary.txt", "diagram.svg", "report.json"
+
+EXPORTED = (ARCHITECTURE, MODEL, SCRIPT, SUMMARY, DIAGRAM, REPORT)
+"""The files of an export."""
+
 _TABLES = ("space.csv", "space.csv.gz")
 """Names of the table of networks of a run, plain and compressed."""
 

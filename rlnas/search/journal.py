@@ -28,6 +28,11 @@ RUNNING, DONE, FAILED = "running", "done", "failed"
 BRIEF, LONG, REFIT = "brief", "long", "refit"
 
 _SHOWN = 50
+
+_COLUMNS = (
+    "id, key, tokens, log_probs, seed, state, reward, metrics, reason, learned, policy, proposals, "
+    "started, ended, step"
+)
 MOST_DEATHS = 5
 """Times a child may end its process, as a crash or the system does, before it fails (chosen)."""
 
@@ -167,7 +172,8 @@ class Journal:
                 self._db.execute("PRAGMA journal_mode=WAL")  # the file keeps it
                 self._db.executescript(f"BEGIN; {_TABLES} COMMIT;")
                 self.set_meta({"format": FORMAT})
-        version = self.meta().get("format")
+        found = self.rows("SELECT value FROM meta WHERE name = 'format'")
+        version = json.loads(found[0][0]) if found else None
         if version != FORMAT:
             raise RunError(
                 f"{self._path} is of format {version}, this rlnas writes format {FORMAT}; "
@@ -247,13 +253,28 @@ class Journal:
 
     def trials(self) -> list[Trial]:
         """Return all trials in the order of their results, then those that are running."""
+        return self.trials_where("ORDER BY step IS NULL, step, id")
+
+    def rows(self, query: str, values: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
+        """Return what a query of the tables finds, for those who show a part of a run."""
         with self._sentences():
-            rows = self._db.execute(
-                "SELECT id, key, tokens, log_probs, seed, state, reward, metrics, reason, learned, "
-                "policy, proposals, started, ended, step FROM trials "
-                "ORDER BY step IS NULL, step, id"
-            ).fetchall()
-            return [_trial(row) for row in rows]
+            return self._db.execute(query, values).fetchall()
+
+    def trials_where(self, behind: str, values: Sequence[Any] = ()) -> list[Trial]:
+        """Return some trials.
+
+        Args:
+            behind: SQL that stands behind ``FROM trials``; never what a user wrote.
+            values: What stands for its question marks.
+        """
+        with self._sentences():
+            rows = self._db.execute(f"SELECT {_COLUMNS} FROM trials {behind}", values)
+            return [_trial(row) for row in rows.fetchall()]
+
+    def progress(self) -> int:
+        """Return how many trials have ended, and models beside them."""
+        query = "SELECT (SELECT COUNT(ended) FROM trials) + (SELECT COUNT(*) FROM contenders)"
+        return int(self.rows(query)[0][0])
 
     def log_start(self, child: str) -> None:
         """Commit that the training of a child starts now."""

@@ -119,9 +119,32 @@ class ProcessExecutor:
             RlnasError: The workers cannot be started, or a child met a full disk each time.
         """
         while not self._results and (self._waiting or self._under_way):
-            self._dispatch()
-            self._listen()
-            self._enforce()
+            self._step()
+        return self._taken()
+
+    def poll(self) -> list[Result]:
+        """Return what has ended; wait for a moment at most.
+
+        Raises:
+            RlnasError: As for `completed`.
+        """
+        self._step()
+        return self._taken()
+
+    def drop(self, number: int) -> None:
+        """Forget one job; a child under way is ended."""
+        self._waiting = deque(task for task in self._waiting if task.job.id != number)
+        for worker in [each for each in self._workers if each.job is not None]:
+            if worker.job is not None and worker.job.id == number:
+                self._under_way.pop(worker.number, None)
+                self._remove(worker)
+
+    def _step(self) -> None:
+        self._dispatch()
+        self._listen()
+        self._enforce()
+
+    def _taken(self) -> list[Result]:
         results, self._results = self._results, []
         return results
 

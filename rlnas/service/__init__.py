@@ -1,0 +1,1 @@
+"""The service: searches as jobs over HTTP, and the page to watch them; never loads TensorFlow."""

@@ -1,0 +1,104 @@
+"""What a config that came over HTTP may name: no file outside one folder, and no code."""
+
+from pathlib import Path
+from typing import Any
+
+from rlnas.config import (
+    CONTROLLERS,
+    DATASETS,
+    SPACES,
+    SearchConfig,
+    is_file_of_rules,
+    is_table_of_networks,
+)
+from rlnas.config.imports import is_import_name
+from rlnas.service.problems import Problem, field_problem
+
+_COST = "cost"
+
+
+class Admission:
+    """Looks at what clients name.
+
+    Args:
+        data: The folder below which their files lie; None to let them name none.
+        python: Whether they may name Python objects (``module:name``), which is to run code.
+    """
+
+    def __init__(self, data: Path | None, *, python: bool = False) -> None:
+        """See the class."""
+        self._data = None if data is None else data.resolve()
+        self._python = python
+
+    def admitted(self, config: SearchConfig) -> SearchConfig:
+        """Return the config with whole paths.
+
+        Raises:
+            Problem: It names what it may not.
+        """
+        self._check_python("controller.name", config.controller.name, CONTROLLERS)
+        changes: dict[str, Any] = {
+            "data": self._data_changes(config),
+            "space": self._space_changes(config),
+        }
+        updates: dict[str, Any] = {
+            section: getattr(config, section).model_copy(update=found)
+            for section, found in changes.items()
+            if found
+        }
+        if config.baseline is not None:
+            updates["baseline"] = self._path("baseline", config.baseline)
+        earlier = config.controller.warm_start
+        if earlier is not None and Path(earlier).name != earlier:
+            raise field_problem(
+                "controller.warm_start", "expected the name of a run of this server, got a path"
+            )
+        if config.engine.ray_address not in (None, "auto"):
+            raise field_problem(
+                "engine.ray_address", "expected auto: the server chooses its cluster"
+            )
+        return config.model_copy(update=updates)
+
+    def _data_changes(self, config: SearchConfig) -> dict[str, Any]:
+        changes: dict[str, Any] = {}
+        if config.data.dataset not in DATASETS:
+            changes["dataset"] = self._path("data.dataset", config.data.dataset)
+        if config.data.test_data is not None:
+            changes["test_data"] = self._path("data.test_data", config.data.test_data)
+        return changes
+
+    def _space_changes(self, config: SearchConfig) -> dict[str, Any]:
+        name = config.space.name
+        if name is None or name in SPACES:
+            return {}
+        if is_file_of_rules(name) or is_table_of_networks(name):
+            return {"name": self._path("space.name", name)}
+        self._check_python("space.name", name, SPACES)
+        return {}
+
+    def _check_python(self, field: str, name: str, known: tuple[str, ...]) -> None:
+        if name not in known and is_import_name(name) and not self._python:
+            detail = (
+                f"{name} is Python code, which this server was not started to run; choose one of "
+                f"{', '.join(known)}, or start it with --allow-python"
+            )
+            raise Problem(403, "python-refused", f"{field}: {detail}", [(field, detail)])
+
+    def _path(self, field: str, given: str) -> str:
+        """Return a file or folder of the clients' own as a whole path."""
+        if self._data is None:
+            raise field_problem(
+                field,
+                f"got {given!r}, which is none of the known names, and this server was started "
+                "without --data, the folder of files that searches may use",
+            )
+        try:
+            path = (self._data / given).resolve()
+            there = path.is_relative_to(self._data) and path.exists()
+        except (OSError, ValueError):  # a name that no file can have
+            there = False
+        if not there:
+            raise field_problem(
+                field, f"got {given!r}, expected a known name or a path below the server's --data"
+            )
+        return str(path)

@@ -1,0 +1,423 @@
+"""What the service knows of its searches beside their runs: what is wanted, and how they ended.
+
+All lies below ``<root>/.service/``: one SQLite file, and one folder per search with what its
+runner writes. A run that was begun by the command line has no entry here until it is resumed.
+"""
+
+import fcntl
+import json
+import os
+import secrets
+import shutil
+import sqlite3
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rlnas.database import Database
+from rlnas.errors import RunError, StorageError, unknown_name
+from rlnas.search.folder import RunFolder, free_name
+
+RUN, PAUSE, STOP = "run", "pause", "stop"
+"""What may be wanted of a search."""
+
+_TABLES = """
+CREATE TABLE IF NOT EXISTS searches (
+    name TEXT PRIMARY KEY, created REAL NOT NULL, wanted TEXT NOT NULL, config TEXT NOT NULL,
+    executor TEXT NOT NULL, key TEXT UNIQUE, body TEXT, deaths INTEGER NOT NULL DEFAULT 0,
+    failed TEXT, ended INTEGER NOT NULL DEFAULT 0);
+CREATE TABLE IF NOT EXISTS trash (
+    id TEXT PRIMARY KEY, name TEXT NOT NULL, deleted REAL NOT NULL, entry TEXT);
+"""
+
+
+class TakenError(RunError):
+    """There is a search of this name, or another was made with this idempotency key."""
+
+
+class BusyError(RunError):
+    """A process writes to the run, so it cannot be moved."""
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A search of the service.
+
+    Attributes:
+        name: Its name, and that of its run.
+        created: When it was asked for, seconds since 1970.
+        wanted: ``run``, ``pause`` or ``stop``.
+        config: All settings, as JSON.
+        executor: Who trains its children.
+        deaths: Times its runner ended without a word, since it last got anywhere.
+        failed: Why it cannot go on; None where it can.
+        ended: Whether its runner has come to the end.
+    """
+
+    name: str
+    created: float
+    wanted: str
+    config: Mapping[str, Any]
+    executor: str
+    deaths: int = 0
+    failed: str | None = None
+    ended: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Trashed:
+    """A search that was deleted and can be restored.
+
+    Attributes:
+        id: By which it is restored.
+        name: The name it had.
+        deleted: When, seconds since 1970.
+    """
+
+    id: str
+    name: str
+    deleted: float
+
+
+class JobFolder:
+    """What the runner of one search writes beside the run, ``<root>/.service/<name>/``."""
+
+    def __init__(self, root: Path, name: str) -> None:
+        """Take the folder as it is or will be."""
+        self.path = service_folder(root) / name
+
+    @property
+    def log(self) -> Path:
+        """What the runner printed."""
+        return self.path / "log"
+
+    @property
+    def lock(self) -> Path:
+        """Held by the runner while it lives; its process number stands in it."""
+        return self.path / "lock"
+
+    @property
+    def outcome(self) -> Path:
+        """How the runner ended, as JSON: ``code`` and ``message``."""
+        return self.path / "outcome.json"
+
+    @contextmanager
+    def running(self) -> Iterator[bool]:
+        """Hold the lock of the runner; give False where another one holds it."""
+        self.path.mkdir(parents=True, exist_ok=True)
+        with open(self.lock, "a+") as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError:
+                yield False
+                return
+            lock.truncate(0)
+            lock.write(str(os.getpid()))
+            lock.flush()
+            self.outcome.unlink(missing_ok=True)
+            yield True
+
+    def runner(self) -> int | None:
+        """Return the process number of the runner that lives, or None."""
+        try:
+            with open(self.lock) as lock:
+                try:
+                    fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+                except BlockingIOError:
+                    text = lock.read()
+                    return int(text) if text.isdecimal() else None
+        except OSError:
+            return None
+        return None
+
+    def write_outcome(self, code: int, message: str) -> None:
+        """Say how the runner ended."""
+        new = self.outcome.with_suffix(".new")
+        new.write_text(json.dumps({"code": code, "message": message}), encoding="utf-8")
+        new.replace(self.outcome)
+
+    def read_outcome(self) -> tuple[int, str] | None:
+        """Return code and message of a runner that ended; None where it said nothing."""
+        try:
+            record = json.loads(self.outcome.read_text(encoding="utf-8"))
+            return int(record["code"]), str(record["message"])
+        except (OSError, ValueError, KeyError, TypeError):
+            return None
+
+
+class Jobs:
+    """The searches of one root.
+
+    Args:
+        root: Folder of all runs.
+
+    Raises:
+        StorageError: The folder cannot be used.
+    """
+
+    def __init__(self, root: Path) -> None:
+        """See the class."""
+        self.root = root
+        folder = service_folder(root)
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise StorageError(
+                f"cannot use {folder}: {error.strerror}; mend its permissions or choose another "
+                "--root"
+            ) from error
+        self._db = Database(folder / "service.sqlite", _TABLES)
+
+    def close(self) -> None:
+        """Close the file."""
+        self._db.close()
+
+    def add(
+        self,
+        name: str | None,
+        stem: str,
+        config: Mapping[str, Any],
+        executor: str,
+        *,
+        key: str | None = None,
+    ) -> tuple[Entry, bool]:
+        """Take a new search.
+
+        Args:
+            name: Its name; None for ``stem-1`` or the next that is free.
+            stem: What a name that is made begins with.
+            config: All settings.
+            executor: Who trains its children.
+            key: The client's name for this request; the same request again gives the search that
+                the first has made.
+
+        Returns:
+            The search, and whether it is new.
+
+        Raises:
+            TakenError: The name is taken, or the key belongs to another request.
+        """
+        body = json.dumps([name, config], sort_keys=True)
+        with self._db.writing() as db:
+            if key is not None:
+                row = db.execute("SELECT * FROM searches WHERE key = ?", (key,)).fetchone()
+                if row is not None and row["body"] != body:
+                    raise TakenError(
+                        f"the idempotency key was used for another search, {row['name']}; "
+                        "take a new key"
+                    )
+                if row is not None:
+                    return _entry(row), False
+            taken = name if name is not None else self._next_name(db, stem)
+            if self._is_taken(db, taken):
+                raise TakenError(f"there is a search called {taken}; choose another name")
+            config = {**config, "name": taken}
+            db.execute(
+                "INSERT INTO searches (name, created, wanted, config, executor, key, body) "
+                "VALUES (?, ?, ?, ?, ?, ?, ?)",
+                (taken, time.time(), RUN, json.dumps(config), executor, key, body),
+            )
+        return self.entry(taken), True
+
+    def entry(self, name: str) -> Entry:
+        """Return one search.
+
+        Raises:
+            RunError: There is none of this name.
+        """
+        found = self.find(name)
+        if found is None:
+            raise RunError(unknown_name("search", name, self.names()))
+        return found
+
+    def find(self, name: str) -> Entry | None:
+        """Return one search, or None."""
+        with self._db.reading() as db:
+            row = db.execute("SELECT * FROM searches WHERE name = ?", (name,)).fetchone()
+        return None if row is None else _entry(row)
+
+    def entries(self) -> list[Entry]:
+        """Return all searches, oldest first."""
+        with self._db.reading() as db:
+            rows = db.execute("SELECT * FROM searches ORDER BY created, name").fetchall()
+        return [_entry(row) for row in rows]
+
+    def names(self) -> list[str]:
+        """Return the names of all searches."""
+        return [entry.name for entry in self.entries()]
+
+    def want(self, name: str, wanted: str) -> Entry:
+        """Say what is wanted of a search; a failed one may try again."""
+        with self._db.writing() as db:
+            again = "failed = NULL, deaths = 0, ended = 0, " if wanted == RUN else ""
+            db.execute(
+                f"UPDATE searches SET {again}wanted = ? WHERE name = ?",
+                (wanted, name),
+            )
+        return self.entry(name)
+
+    def adopt(self, name: str, config: Mapping[str, Any], executor: str) -> Entry:
+        """Take a run that was begun by the command line."""
+        with self._db.writing() as db:
+            db.execute(
+                "INSERT OR IGNORE INTO searches (name, created, wanted, config, executor) "
+                "VALUES (?, ?, ?, ?, ?)",
+                (name, time.time(), RUN, json.dumps(config), executor),
+            )
+        return self.want(name, RUN)
+
+    def configure(self, name: str, config: Mapping[str, Any]) -> None:
+        """Change the settings of a search; its runner takes them when it begins anew."""
+        with self._db.writing() as db:
+            db.execute("UPDATE searches SET config = ? WHERE name = ?", (json.dumps(config), name))
+
+    def died(self, name: str) -> int:
+        """Count a death of a runner; return how many there were in a row."""
+        with self._db.writing() as db:
+            db.execute("UPDATE searches SET deaths = deaths + 1 WHERE name = ?", (name,))
+        return self.entry(name).deaths
+
+    def got_on(self, name: str) -> None:
+        """Forget the deaths of a runner, for the search got further."""
+        with self._db.writing() as db:
+            db.execute("UPDATE searches SET deaths = 0 WHERE name = ?", (name,))
+
+    def fail(self, name: str, reason: str) -> None:
+        """Say why a search cannot go on."""
+        with self._db.writing() as db:
+            db.execute("UPDATE searches SET failed = ? WHERE name = ?", (reason, name))
+
+    def end(self, name: str) -> None:
+        """Say that a search has come to its end."""
+        with self._db.writing() as db:
+            db.execute("UPDATE searches SET ended = 1 WHERE name = ?", (name,))
+
+    def delete(self, name: str) -> Trashed:
+        """Move a search to the trash.
+
+        Raises:
+            BusyError: A process writes to it.
+            RunError: There is none of this name.
+            StorageError: The disk refused.
+        """
+        folder, job = RunFolder(self.root, name), JobFolder(self.root, name)
+        if folder.is_held() or job.runner() is not None:
+            raise BusyError(f"{name} is running; stop it first")
+        entry = self.find(name)
+        if entry is None and not folder.path.is_dir():
+            raise RunError(unknown_name("search", name, self.names()))
+        trashed = Trashed(secrets.token_hex(8), name, time.time())
+        place = self._trash(trashed.id)
+        with _disk(place), self._db.writing() as db:
+            place.mkdir(parents=True)
+            row = db.execute("SELECT * FROM searches WHERE name = ?", (name,)).fetchone()
+            stored = None if row is None else json.dumps(dict(row))
+            db.execute(
+                "INSERT INTO trash VALUES (?, ?, ?, ?)", (trashed.id, name, trashed.deleted, stored)
+            )
+            db.execute("DELETE FROM searches WHERE name = ?", (name,))
+            _move(job.path, place / "job")
+            _move(folder.path, place / "run")
+        return trashed
+
+    def trash(self) -> list[Trashed]:
+        """Return what was deleted, newest first."""
+        with self._db.reading() as db:
+            rows = db.execute("SELECT * FROM trash ORDER BY deleted DESC, id").fetchall()
+        return [Trashed(row["id"], row["name"], row["deleted"]) for row in rows]
+
+    def restore(self, number: str) -> str:
+        """Take a search back from the trash, stopped; return its name.
+
+        Raises:
+            TakenError: There is another search of its name now.
+            RunError: There is no such thing in the trash.
+            StorageError: The disk refused.
+        """
+        place = self._trash(number)
+        with _disk(place), self._db.writing() as db:
+            row = _trashed(db, number)
+            name = str(row["name"])
+            if self._is_taken(db, name):
+                raise TakenError(f"there is a search called {name} now; delete that one first")
+            if row["entry"] is not None:
+                stored = {**json.loads(row["entry"]), "wanted": STOP}
+                marks = ", ".join("?" * len(stored))
+                db.execute(
+                    f"INSERT INTO searches ({', '.join(stored)}) VALUES ({marks})",
+                    tuple(stored.values()),
+                )
+            db.execute("DELETE FROM trash WHERE id = ?", (number,))
+            _move(place / "job", JobFolder(self.root, name).path)
+            _move(place / "run", RunFolder(self.root, name).path)
+        shutil.rmtree(place, ignore_errors=True)
+        return name
+
+    def purge(self, number: str) -> None:
+        """Remove something from the trash for ever.
+
+        Raises:
+            RunError: There is no such thing in the trash.
+        """
+        with self._db.writing() as db:
+            _trashed(db, number)
+            db.execute("DELETE FROM trash WHERE id = ?", (number,))
+        shutil.rmtree(self._trash(number), ignore_errors=True)
+
+    def _trash(self, number: str) -> Path:
+        return self.root / ".trash" / number
+
+    def _is_taken(self, db: sqlite3.Connection, name: str) -> bool:
+        known = db.execute("SELECT 1 FROM searches WHERE name = ?", (name,)).fetchone()
+        return known is not None or RunFolder(self.root, name).path.exists()
+
+    def _next_name(self, db: sqlite3.Connection, stem: str) -> str:
+        name = free_name(self.root, stem)
+        number = int(name.rpartition("-")[2])
+        while self._is_taken(db, f"{stem}-{number}"):
+            number += 1
+        return f"{stem}-{number}"
+
+
+def service_folder(root: Path) -> Path:
+    """Return the folder in which the service of a root keeps what it needs."""
+    return root / ".service"
+
+
+def _trashed(db: sqlite3.Connection, number: str) -> sqlite3.Row:
+    row: sqlite3.Row | None = db.execute("SELECT * FROM trash WHERE id = ?", (number,)).fetchone()
+    if row is None:
+        raise RunError(f"there is nothing with the id {number!r} in the trash; see GET /v1/trash")
+    return row
+
+
+def _entry(row: sqlite3.Row) -> Entry:
+    return Entry(
+        name=row["name"],
+        created=row["created"],
+        wanted=row["wanted"],
+        config=json.loads(row["config"]),
+        executor=row["executor"],
+        deaths=row["deaths"],
+        failed=row["failed"],
+        ended=bool(row["ended"]),
+    )
+
+
+def _move(source: Path, target: Path) -> None:
+    if source.exists():
+        source.rename(target)
+
+
+@contextmanager
+def _disk(place: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise StorageError(
+            f"cannot move a search to or from {place}: {error.strerror or error}; make room or "
+            "mend its permissions"
+        ) from error

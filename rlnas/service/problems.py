@@ -1,0 +1,150 @@
+"""Refusals as problem documents (RFC 9457): what is wrong, in which field, in one sentence."""
+
+from collections.abc import Sequence
+from http import HTTPStatus
+from typing import Any
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from pydantic import BaseModel, Field
+from starlette.exceptions import HTTPException
+
+from rlnas.config.fields import REFUSED
+from rlnas.errors import ConfigError, DataError, RlnasError, SpaceError, StorageError
+from rlnas.service.jobs import BusyError, TakenError
+
+MEDIA_TYPE = "application/problem+json"
+
+_MOST_ERRORS, _LONGEST = 20, 1000
+
+
+class FieldError(BaseModel):
+    """What is wrong with one field of a request."""
+
+    pointer: str = Field(description="Where it stands: body, query, path or header, then its name")
+    detail: str = Field(description="What was expected there")
+
+
+class ProblemDocument(BaseModel):
+    """A refusal, as RFC 9457 has it."""
+
+    type: str = Field(description="A name of the kind of problem, as a URN")
+    title: str = Field(description="The kind of problem in words")
+    status: int = Field(description="The HTTP status")
+    detail: str = Field(description="What was expected, what came, and what to do")
+    errors: list[FieldError] = Field(default=[], description="The fields that are wrong")
+
+
+class Problem(HTTPException):
+    """A request that is refused.
+
+    Args:
+        status: The HTTP status.
+        kind: Name of the kind of problem, for example ``name-taken``.
+        detail: What was expected, what came, and what to do.
+        errors: Pointer and sentence for each field that is wrong.
+        headers: Further headers of the answer.
+    """
+
+    def __init__(
+        self,
+        status: int,
+        kind: str,
+        detail: str,
+        errors: Sequence[tuple[str, str]] = (),
+        headers: dict[str, str] | None = None,
+    ) -> None:
+        """See the class."""
+        super().__init__(status, detail, headers)
+        self.kind, self.errors = kind, errors
+
+    def response(self) -> JSONResponse:
+        """Return the answer."""
+        document = ProblemDocument(
+            type=f"urn:rlnas:problem:{self.kind}",
+            title=HTTPStatus(self.status_code).phrase,
+            status=self.status_code,
+            detail=_plain(self.detail),
+            errors=[
+                FieldError(pointer=_plain(pointer), detail=_plain(detail))
+                for pointer, detail in self.errors[:_MOST_ERRORS]
+            ],
+        )
+        return JSONResponse(
+            document.model_dump(), self.status_code, media_type=MEDIA_TYPE, headers=self.headers
+        )
+
+
+def field_problem(pointer: str, detail: str) -> Problem:
+    """Return the refusal of one field."""
+    return Problem(422, "invalid-field", f"{pointer}: {detail}", [(pointer, detail)])
+
+
+def not_found(what: str, name: str) -> Problem:
+    """Return the refusal of something that is not there."""
+    return Problem(404, "not-found", f"there is no {what} {name!r}; see the list for what there is")
+
+
+def problem_of(error: RlnasError) -> Problem:
+    """Return the refusal that an error of rlnas stands for."""
+    if isinstance(error, TakenError):
+        return Problem(409, "name-taken", str(error))
+    if isinstance(error, BusyError):
+        return Problem(409, "busy", str(error))
+    if isinstance(error, ConfigError | DataError | SpaceError):
+        return Problem(422, "invalid", str(error))
+    if isinstance(error, StorageError):
+        return Problem(503, "storage", str(error))
+    return Problem(409, "not-usable", str(error))
+
+
+def add_handlers(app: FastAPI) -> None:
+    """Let an app answer every refusal with a problem document."""
+
+    @app.exception_handler(Problem)
+    def refused(request: Request, problem: Problem) -> JSONResponse:
+        return problem.response()
+
+    @app.exception_handler(RlnasError)
+    def failed(request: Request, error: RlnasError) -> JSONResponse:
+        return problem_of(error).response()
+
+    @app.exception_handler(RequestValidationError)
+    def invalid(request: Request, error: RequestValidationError) -> JSONResponse:
+        found = [(_pointer(each["loc"]), _sentence(each)) for each in error.errors()]
+        return _invalid(found).response()
+
+    @app.exception_handler(HTTPException)
+    def refused_by_framework(request: Request, error: HTTPException) -> JSONResponse:
+        detail = _FRAMEWORK.get(error.status_code, str(error.detail))
+        headers = dict(error.headers) if error.headers else None
+        return Problem(error.status_code, "http", detail, headers=headers).response()
+
+
+_FRAMEWORK = {
+    400: "the body is no JSON: expected one JSON object; mend it",
+    404: "there is nothing at this address; see /v1/docs for what there is",
+    405: "this address does not take this method; the header Allow says which it takes",
+}
+
+
+def _invalid(found: Sequence[tuple[str, str]]) -> Problem:
+    first = f"{found[0][0]}: {found[0][1]}" if found else "the request is not valid"
+    more = f" (and {len(found) - 1} more)" if len(found) > 1 else ""
+    return Problem(422, "invalid-field", f"{first}{more}", found)
+
+
+def _pointer(location: Sequence[Any]) -> str:
+    return ".".join(str(part) for part in location) or "body"
+
+
+def _sentence(error: dict[str, Any]) -> str:
+    message = str(error["msg"]).removeprefix("Value error, ")
+    return message if error["type"] == REFUSED else f"{message}; mend this field"
+
+
+def _plain(text: str) -> str:
+    """Return text that UTF-8 can hold, and not too much of it."""
+    short = text if len(text) <= _LONGEST else f"{text[:_LONGEST]}..."
+    return short.encode("utf-8", "replace").decode("utf-8")

@@ -1,0 +1,306 @@
+"""Searches: begin, list, show, steer, delete, and take the best away."""
+
+import asyncio
+import json
+import mimetypes
+from collections.abc import AsyncIterator
+from typing import Annotated, Any, Literal
+
+from fastapi import APIRouter, Depends, Header, Path, Query, Request, Response
+from fastapi.responses import FileResponse, PlainTextResponse
+from sse_starlette import EventSourceResponse, ServerSentEvent
+from starlette.concurrency import run_in_threadpool
+
+from rlnas.config import SearchConfig
+from rlnas.search.folder import RunFolder
+from rlnas.search.summary import TrialQuery
+from rlnas.service import models
+from rlnas.service.jobs import PAUSE, RUN, STOP
+from rlnas.service.parts import Parts, parts_of
+from rlnas.service.problems import Problem, not_found
+
+router = APIRouter(prefix="/v1", tags=["searches"])
+
+_LOOK = 0.5
+"""Seconds between two looks for what is new in a stream of events (chosen)."""
+
+_MOST_EVENTS = 200
+"""Trials of one look (chosen); the rest come with the next."""
+
+_MOST_STREAMS = 200
+"""Streams of events at a time (chosen)."""
+
+_END = ("done", "failed", "stopped")
+
+The = Annotated[Parts, Depends(parts_of)]
+Name = Annotated[str, Path(pattern=models.NAME, description="Name of the search")]
+Number = Annotated[int, Path(ge=1, le=10_000_000, description="Number of the trial")]
+Limit = Annotated[int, Query(ge=1, le=500, description="How many at most")]
+Offset = Annotated[int, Query(ge=0, le=10_000_000, description="How many are passed over")]
+Key = Annotated[
+    str | None,
+    Header(
+        alias="Idempotency-Key",
+        pattern=r"^[A-Za-z0-9_-]{1,100}$",
+        description="Your name for this request: sent again, it makes no second search",
+    ),
+]
+
+
+@router.get("/searches")
+def list_searches(
+    parts: The,
+    state: Annotated[str | None, Query(max_length=20, description="Only in this state")] = None,
+    limit: Limit = 100,
+    offset: Offset = 0,
+) -> models.SearchPage:
+    """List all searches, the newest first."""
+    found = [each for each in parts.catalogue.searches() if state in (None, each.state)]
+    return models.SearchPage(searches=found[offset : offset + limit], total=len(found))
+
+
+@router.post("/searches", status_code=201)
+def create_search(
+    config: SearchConfig, parts: The, response: Response, key: Key = None
+) -> models.Search:
+    """Begin a search. The fields are those of the command line; all may be left out."""
+    admitted = parts.admission.admitted(config)
+    executor = admitted.engine.chosen
+    stem = f"{'external' if executor == 'external' else 'search'}-{admitted.controller.name}"
+    entry, new = parts.jobs.add(
+        admitted.name,
+        "".join(each if each.isalnum() or each in "-_" else "-" for each in stem)[:60],
+        {**admitted.model_dump(mode="json", exclude_unset=True)},
+        executor,
+        key=key,
+    )
+    parts.supervisor.look()
+    response.headers["Location"] = f"/v1/searches/{entry.name}"
+    if not new:
+        response.status_code = 200
+    return parts.catalogue.search(entry.name)
+
+
+@router.get("/searches/{name}")
+def show_search(name: Name, parts: The) -> models.Search:
+    """Show a search."""
+    return parts.catalogue.search(name)
+
+
+@router.post("/searches/{name}:pause")
+def pause_search(name: Name, parts: The) -> models.Search:
+    """Pause a search: all is saved, and its place is free for others."""
+    return _steered(parts, name, PAUSE)
+
+
+@router.post("/searches/{name}:stop")
+def stop_search(name: Name, parts: The) -> models.Search:
+    """Stop a search; the best so far can be taken away. It can still be resumed."""
+    return _steered(parts, name, STOP)
+
+
+@router.post("/searches/{name}:resume")
+def resume_search(name: Name, parts: The, body: models.Resume | None = None) -> models.Search:
+    """Go on with a search, also one that has failed or ended if its budget grows."""
+    found = parts.catalogue.search(name)
+    if found.python:
+        raise Problem(
+            409,
+            "own-python",
+            f"{name} was begun from Python with objects of its own; resume it there",
+        )
+    if found.state in ("searching", "retraining") and parts.jobs.find(name) is None:
+        raise Problem(409, "busy", f"{name} is running already, begun by the command line")
+    config: dict[str, Any] = {}
+    entry = parts.jobs.find(name)
+    if entry is None:
+        config = RunFolder(parts.jobs.root, name).read_config().model_dump(mode="json")
+        entry = parts.jobs.adopt(name, config, found.executor)
+    budget = {} if body is None else body.model_dump(exclude_none=True)
+    if budget:
+        known = entry.config.get("budget", {})
+        parts.jobs.configure(name, {**entry.config, "budget": {**known, **budget}})
+    parts.jobs.want(name, RUN)
+    parts.supervisor.look()
+    return parts.catalogue.search(name)
+
+
+@router.delete("/searches/{name}")
+def delete_search(name: Name, parts: The) -> models.Deleted:
+    """Move a search to the trash, from which it can be restored."""
+    parts.catalogue.search(name)
+    found = parts.jobs.delete(name)
+    parts.catalogue.forget(name)
+    return models.Deleted(id=found.id, name=found.name, deleted=found.deleted)
+
+
+@router.get("/trash")
+def list_trash(parts: The) -> models.Trash:
+    """List what was deleted, the newest first."""
+    found = parts.jobs.trash()
+    return models.Trash(
+        deleted=[models.Deleted(id=each.id, name=each.name, deleted=each.deleted) for each in found]
+    )
+
+
+TrashId = Annotated[str, Path(pattern=r"^[0-9a-f]{16}$", description="Id in the trash")]
+
+
+@router.post("/trash/{id}:restore")
+def restore_search(id: TrashId, parts: The) -> models.Search:
+    """Take a search back from the trash; it is stopped."""
+    _check_trash(parts, id)
+    return parts.catalogue.search(parts.jobs.restore(id))
+
+
+@router.delete("/trash/{id}", status_code=204)
+def purge_search(id: TrashId, parts: The) -> None:
+    """Remove a search from the trash for ever."""
+    _check_trash(parts, id)
+    parts.jobs.purge(id)
+
+
+@router.get("/searches/{name}/trials")
+def list_trials(
+    name: Name,
+    parts: The,
+    state: Literal["running", "done", "failed"] | None = None,
+    order: Literal["number", "ended", "reward", "seconds", "params"] = "number",
+    descending: bool = False,
+    limit: Limit = 50,
+    offset: Offset = 0,
+) -> models.TrialPage:
+    """List trials of a search."""
+    query = TrialQuery(state, order, descending, offset, limit)
+    trials, total = parts.catalogue.trials(name, query)
+    return models.TrialPage(trials=trials, total=total)
+
+
+@router.get("/searches/{name}/trials/{number}")
+def show_trial(name: Name, number: Number, parts: The) -> models.Trial:
+    """Show a trial."""
+    return parts.catalogue.trial(name, number)
+
+
+@router.get("/searches/{name}/trials/{number}/diagram.svg", response_class=Response)
+def show_diagram(name: Name, number: Number, parts: The) -> Response:
+    """Draw the architecture of a trial."""
+    return Response(parts.catalogue.diagram(name, number), media_type="image/svg+xml")
+
+
+@router.get("/searches/{name}/trials/{number}/log", response_class=PlainTextResponse)
+def show_trial_log(name: Name, number: Number, parts: The) -> str:
+    """Show what the child of a trial printed."""
+    return parts.catalogue.trial_log(name, number)
+
+
+@router.get("/searches/{name}/log", response_class=PlainTextResponse)
+def show_log(name: Name, parts: The) -> str:
+    """Show the end of what the process of a search printed."""
+    return parts.catalogue.log(name)
+
+
+@router.get("/searches/{name}/curve")
+def show_curve(name: Name, parts: The) -> models.CurvePage:
+    """Show the rewards by step, and those of the control."""
+    return parts.catalogue.curve(name)
+
+
+@router.get("/searches/{name}/policy")
+def show_policy(name: Name, parts: The) -> models.Policy:
+    """Show what the policy has become sure of: the probability of each choice."""
+    return parts.catalogue.policy(name)
+
+
+@router.get("/searches/{name}/best")
+def show_best(name: Name, parts: The) -> models.Best:
+    """Show the best architecture."""
+    return parts.catalogue.best(name)
+
+
+@router.get("/searches/{name}/pareto")
+def show_pareto(
+    name: Name, parts: The, cost: Literal["params", "flops", "latency", "size"] = "params"
+) -> models.ParetoPage:
+    """Show the trials that no other one beats in both the metric and a cost."""
+    return parts.catalogue.pareto(name, cost)
+
+
+@router.get("/searches/{name}/files/{file}", response_class=FileResponse)
+def download(
+    name: Name, file: Annotated[str, Path(pattern=r"^[a-z]{1,20}\.[a-z]{1,8}$")], parts: The
+) -> FileResponse:
+    """Download a file of the best architecture, or the report of the search."""
+    path = parts.catalogue.file(name, file)
+    kind = mimetypes.guess_type(file)[0] or "application/octet-stream"
+    return FileResponse(path, media_type=kind, filename=f"{name}-{file}")
+
+
+@router.get("/searches/{name}/events", response_class=EventSourceResponse)
+async def watch(
+    name: Name,
+    parts: The,
+    request: Request,
+    last: Annotated[
+        str | None, Header(alias="Last-Event-ID", description="Step after which to go on")
+    ] = None,
+    after: Annotated[int, Query(ge=0, le=10_000_000, description="The same as a parameter")] = 0,
+) -> EventSourceResponse:
+    """Watch a search: an event for each trial that ends, and for each change of its state.
+
+    The stream ends with the search. Events of trials have their step as id, so that a client
+    that comes back misses none.
+    """
+    await run_in_threadpool(parts.catalogue.search, name)
+    if parts.streams >= _MOST_STREAMS:
+        raise Problem(429, "too-many-streams", "too many watch already; ask for the trials instead")
+    step = int(last) if last is not None and last.isdecimal() and len(last) < 9 else after
+    return EventSourceResponse(_events(parts, name, step), ping=15)
+
+
+async def _events(parts: Parts, name: str, step: int) -> AsyncIterator[ServerSentEvent]:
+    parts.streams += 1
+    try:
+        shown: dict[str, Any] | None = None
+        while True:
+            try:
+                found = await run_in_threadpool(parts.catalogue.search, name)
+                trials = await run_in_threadpool(
+                    parts.catalogue.trials_after, name, step, _MOST_EVENTS
+                )
+            except Problem:  # deleted meanwhile
+                yield ServerSentEvent("{}", event="deleted")
+                return
+            for trial in trials:
+                step = trial.step or step
+                yield ServerSentEvent(trial.model_dump_json(), event="trial", id=str(step))
+            state = found.model_dump(mode="json")
+            if state != shown and len(trials) < _MOST_EVENTS:
+                yield ServerSentEvent(json.dumps(state), event="state")
+                shown = state
+                if found.state in _END and not found.running:
+                    return
+            if len(trials) < _MOST_EVENTS:
+                await asyncio.sleep(_LOOK)
+    finally:
+        parts.streams -= 1
+
+
+def _steered(parts: Parts, name: str, wanted: str) -> models.Search:
+    found = parts.catalogue.search(name)
+    if parts.jobs.find(name) is None:
+        raise Problem(
+            409,
+            "not-ours",
+            f"{name} was begun by the command line; stop it there, or resume it here",
+        )
+    if found.state == "done":
+        raise Problem(409, "ended", f"{name} has ended; there is nothing to {wanted}")
+    parts.jobs.want(name, wanted)
+    parts.supervisor.look()
+    return parts.catalogue.search(name)
+
+
+def _check_trash(parts: Parts, number: str) -> None:
+    if number not in (each.id for each in parts.jobs.trash()):
+        raise not_found("search in the trash with the id", number)

@@ -1,0 +1,249 @@
+"""Keeps a runner alive for each search that is wanted, and ends those that are not."""
+
+import logging
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from rlnas.errors import RlnasError
+from rlnas.search.folder import RunFolder
+from rlnas.service.jobs import RUN, Entry, JobFolder, Jobs
+from rlnas.service.runner import BUSY
+
+MOST_DEATHS = 5
+"""Times in a row a runner may end without a word and without a new trial (chosen)."""
+
+_LOOK = 0.2
+"""Seconds between two looks at the runners (chosen)."""
+
+_FIRST_PAUSE, _LONGEST_PAUSE = 1.0, 60.0
+"""Seconds before a dead runner is started again: doubled with each death in a row (chosen)."""
+
+_PATIENCE = 60.0
+"""Seconds a runner has to save and end before it is killed, which loses nothing (chosen)."""
+
+_FINAL = (2, 3, 70)
+"""Exit codes that another try would end with again: wrong usage, no valid child, a mistake."""
+
+_INTERRUPTED = 130
+
+_LOG = logging.getLogger("rlnas.service")
+
+
+@dataclass(slots=True)
+class _Runner:
+    """A runner that was started here."""
+
+    process: "subprocess.Popen[bytes]"
+    trials: int
+
+
+@dataclass(slots=True)
+class _Ending:
+    """A runner that was told to end."""
+
+    pid: int
+    since: float = field(default_factory=time.monotonic)
+
+
+class Supervisor:
+    """Starts, watches and ends the runners of a root, in a thread of its own.
+
+    Runners outlive it: a new supervisor finds those of an earlier one by their locks.
+
+    Args:
+        jobs: The searches.
+        at_once: Searches that train here at the same time; others wait their turn. Searches
+            whose children are trained elsewhere do not count.
+    """
+
+    def __init__(self, jobs: Jobs, at_once: int = 1) -> None:
+        """See the class."""
+        self._jobs, self._at_once = jobs, at_once
+        self._runners: dict[str, _Runner] = {}
+        self._ending: dict[str, _Ending] = {}
+        self._not_before: dict[str, float] = {}
+        self._known: set[str] = set()  # searches whose runner was seen alive
+        self._wake, self._closed = threading.Event(), False
+        self._thread = threading.Thread(target=self._watch, name="supervisor", daemon=True)
+
+    def start(self) -> None:
+        """Begin to watch."""
+        self._thread.start()
+
+    def look(self) -> None:
+        """Look at once: what is wanted has changed."""
+        self._wake.set()
+
+    def close(self) -> None:
+        """Stop watching; runners go on."""
+        self._closed = True
+        self._wake.set()
+        if self._thread.is_alive():
+            self._thread.join()
+        for runner in self._runners.values():
+            if runner.process.poll() is None:
+                runner.process.returncode = 0  # it outlives this process: nothing waits for it
+
+    @property
+    def alive(self) -> bool:
+        """Whether the thread watches."""
+        return self._thread.is_alive()
+
+    def is_running(self, name: str) -> bool:
+        """Tell whether a search has a runner now."""
+        runner = self._runners.get(name)
+        if runner is not None and runner.process.poll() is None:
+            return True
+        return JobFolder(self._jobs.root, name).runner() is not None
+
+    def _watch(self) -> None:
+        while not self._closed:
+            try:
+                self.step()
+            except RlnasError as error:  # a full disk, most often: it may pass
+                _LOG.error("%s", error)
+            except Exception:
+                _LOG.exception("the supervisor goes on after an error")
+            self._wake.wait(_LOOK)
+            self._wake.clear()
+
+    def step(self) -> None:
+        """Look at all searches once, and do what is to be done."""
+        entries = self._jobs.entries()
+        for name in self._known - {entry.name for entry in entries}:
+            self._known.discard(name)
+            self._runners.pop(name, None)
+        busy = 0
+        waiting: list[Entry] = []
+        for entry in entries:
+            if self._is_at_work(entry):
+                busy += entry.executor != "external"
+            elif entry.wanted == RUN and not entry.failed and not entry.ended:
+                waiting.append(entry)
+        for entry in waiting:
+            if entry.executor != "external" and busy >= self._at_once:
+                continue
+            if time.monotonic() >= self._not_before.get(entry.name, 0.0):
+                self._start(entry)
+                busy += entry.executor != "external"
+
+    def _is_at_work(self, entry: Entry) -> bool:
+        """Return whether a search has a runner; end one that is not wanted, hear one that ended."""
+        name, job = entry.name, JobFolder(self._jobs.root, entry.name)
+        runner = self._runners.get(name)
+        code = None if runner is None else runner.process.poll()
+        pid = job.runner()
+        if pid is None and runner is not None and code is None:
+            pid = runner.process.pid  # it has not taken its lock yet
+        if pid is not None:
+            self._known.add(name)
+            if runner is not None and code is not None:
+                self._runners.pop(name)  # another one had the search before
+            if entry.wanted != RUN:
+                self._end(name, pid)
+            return True
+        told = self._ending.pop(name, None) is not None
+        if name in self._known or runner is not None:
+            self._known.discard(name)
+            self._runners.pop(name, None)
+            self._ended(entry, job, runner, code, told=told)
+        elif not entry.ended and (outcome := job.read_outcome()) and outcome[0] == 0:
+            self._jobs.end(name)  # while no server ran
+        return False
+
+    def _ended(
+        self,
+        entry: Entry,
+        job: JobFolder,
+        runner: _Runner | None,
+        code: int | None,
+        *,
+        told: bool,
+    ) -> None:
+        """Take note of how a runner ended, which maybe was told to."""
+        name, outcome = entry.name, job.read_outcome()
+        if (told or entry.wanted != RUN) and (outcome is None or outcome[0] != 0):
+            return  # if it is wanted again meanwhile, it is started anew
+        if code == BUSY:
+            return
+        if outcome is not None and outcome[0] == 0:
+            self._jobs.end(name)
+        elif outcome is not None and outcome[0] in _FINAL:
+            self._jobs.fail(name, outcome[1])
+        elif outcome is not None and outcome[0] == _INTERRUPTED:
+            self._jobs.want(name, "pause")  # somebody stopped it by hand
+        else:
+            self._died(entry, runner, outcome[1] if outcome else "its process ended without a word")
+
+    def _died(self, entry: Entry, runner: _Runner | None, reason: str) -> None:
+        """Let a dead runner be started again, later and later, or give the search up."""
+        if runner is not None and trials_of(self._jobs.root, entry.name) > runner.trials:
+            self._jobs.got_on(entry.name)
+        deaths = self._jobs.died(entry.name)
+        _LOG.warning("%s: %s (%d in a row)", entry.name, reason, deaths)
+        if deaths >= MOST_DEATHS:
+            self._jobs.fail(
+                entry.name, f"{reason}, {deaths} times in a row; see its log, then resume it"
+            )
+            return
+        pause = min(_FIRST_PAUSE * 2 ** (deaths - 1), _LONGEST_PAUSE)
+        self._not_before[entry.name] = time.monotonic() + pause
+
+    def _start(self, entry: Entry) -> None:
+        job = JobFolder(self._jobs.root, entry.name)
+        job.path.mkdir(parents=True, exist_ok=True)
+        job.outcome.unlink(missing_ok=True)
+        root = self._jobs.root.absolute()
+        with open(job.log, "ab") as log:
+            process = subprocess.Popen(
+                [sys.executable, "-m", "rlnas.service.runner", str(root), entry.name],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,  # a Ctrl-C for the server is none for the search
+                env=runner_environment(),
+            )
+        self._runners[entry.name] = _Runner(process, trials_of(root, entry.name))
+        self._known.add(entry.name)
+        _LOG.info("%s: started, process %d", entry.name, process.pid)
+
+    def _end(self, name: str, pid: int) -> None:
+        """Ask a runner to save and end; kill it if it does not."""
+        ending = self._ending.get(name)
+        if ending is None or ending.pid != pid:
+            self._ending[name] = _Ending(pid)
+            _signal(pid, signal.SIGTERM)
+        elif time.monotonic() - ending.since > _PATIENCE:
+            _signal(pid, signal.SIGKILL)
+
+
+def runner_environment() -> dict[str, str]:
+    """Return the environment of a runner: that of the server without its secrets."""
+    secret = ("RLNAS_TOKEN", "RLNAS_READ_TOKEN")
+    return {name: value for name, value in os.environ.items() if name not in secret}
+
+
+def trials_of(root: Path, name: str) -> int:
+    """Return how far a run is: its trials that have ended, and its models beside them."""
+    folder = RunFolder(root, name)
+    if not folder.journal.is_file():
+        return 0
+    with suppress(RlnasError):
+        journal = folder.open()
+        try:
+            return journal.progress()
+        finally:
+            journal.close()
+    return 0
+
+
+def _signal(pid: int, number: int) -> None:
+    with suppress(ProcessLookupError):
+        os.kill(pid, number)

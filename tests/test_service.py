@@ -1,0 +1,375 @@
+"""Tests of the service: searches over HTTP, ask and tell, and what is refused."""
+
+import itertools
+import time
+
+import pytest
+from fastapi.testclient import TestClient
+
+from rlnas.config import make_config
+from rlnas.service.access import LARGEST_BODY, Access
+from rlnas.service.app import make_app
+from rlnas.service.parts import Settings
+
+HOST = "http://127.0.0.1"
+WRITE, READ = "w" * 20, "r" * 20
+
+
+def table_of(folder):
+    rows = ["".join(row) for row in itertools.product("0123", repeat=4)]
+    path = folder / "table.csv"
+    path.write_text("arch\n" + "\n".join(rows) + "\n")
+    return path
+
+
+def config(**more):
+    return {
+        "engine": {"executor": "external", "workers": 4},
+        "space": {"name": "table.csv"},
+        "controller": {"name": "random"},
+        "budget": {"trials": 12},
+        **more,
+    }
+
+
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("service")
+    (folder / "data").mkdir()
+    table_of(folder / "data")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def client(folders):
+    app = make_app(Settings(root=folders / "runs", data=folders / "data"))
+    with TestClient(app, HOST) as client:
+        yield client
+        for search in client.get("/v1/searches").json()["searches"]:
+            client.post(f"/v1/searches/{search['name']}:stop")
+        supervisor = app._app.state.parts.supervisor
+        names = [folder.name for folder in (folders / "runs" / ".service").iterdir()]
+        until(lambda: not any(supervisor.is_running(name) for name in names))
+
+
+@pytest.fixture
+def still(tmp_path):
+    """A server whose searches never begin: nothing watches them."""
+    (tmp_path / "data").mkdir()
+    table_of(tmp_path / "data")
+    app = make_app(Settings(root=tmp_path / "runs", data=tmp_path / "data"))
+    return TestClient(app, HOST)
+
+
+@pytest.fixture
+def closed(tmp_path):
+    access = Access(WRITE, READ)
+    return TestClient(make_app(Settings(root=tmp_path / "runs", access=access)), HOST)
+
+
+def until(check, seconds=120):
+    end = time.monotonic() + seconds
+    while not (found := check()):
+        assert time.monotonic() < end, "it took too long"
+        time.sleep(0.05)
+    return found
+
+
+def in_state(client, name, *states):
+    def check():
+        found = client.get(f"/v1/searches/{name}").json()
+        assert found["state"] in states or found["state"] != "failed", found["message"]
+        return found if found["state"] in states else None
+
+    return until(check)
+
+
+def ask(client, name, **more):
+    def check():
+        answer = client.post(f"/v1/searches/{name}/trials:ask", json={"worker": "w", **more})
+        assert answer.status_code == 200, answer.text
+        return answer.json()["trials"] or answer.json()["ended"]
+
+    return until(check)
+
+
+def tell(client, name, trial, **more):
+    body = {"lease": trial["lease"], "metrics": {"val_accuracy": [sum(trial["tokens"]) / 12]}}
+    return client.post(f"/v1/searches/{name}/trials/{trial['trial']}:tell", json={**body, **more})
+
+
+def problem(answer, status):
+    assert answer.status_code == status, answer.text
+    assert answer.headers["content-type"] == "application/problem+json"
+    found = answer.json()
+    assert found["status"] == status
+    assert found["detail"]
+    return found
+
+
+@pytest.fixture(scope="module")
+def ended(client):
+    """A search that went all its way."""
+    answer = client.post("/v1/searches", json=config(name="whole"))
+    assert answer.status_code == 201, answer.text
+    told = []
+    while (trials := ask(client, "whole", count=3)) is not True:
+        for trial in trials:
+            answer = tell(client, "whole", trial)
+            assert answer.json() == {"trial": trial["trial"], "repeated": False}
+            told.append(trial)
+    in_state(client, "whole", "done")
+    return told
+
+
+def test_external_search_is_asked_and_told_to_its_end(client, ended):
+    found = client.get("/v1/searches/whole").json()
+    assert (found["state"], found["trials"], found["running"]) == ("done", 12, 0)
+    assert found["best_reward"] == max(sum(trial["tokens"]) / 12 for trial in ended)
+    assert len({trial["trial"] for trial in ended}) == len(ended) == 12
+    assert found["spark"] == sorted(found["spark"])
+
+
+def test_trials_are_paged_sorted_and_filtered(client, ended):
+    def page(**query):
+        found = client.get("/v1/searches/whole/trials", params=query).json()
+        return [trial["trial"] for trial in found["trials"]], found["total"]
+
+    assert page(limit=5) == ([1, 2, 3, 4, 5], 12)
+    assert page(limit=5, offset=10) == ([11, 12], 12)
+    assert page(state="failed") == ([], 0)
+    rewards = {int(each["trial"][6:]): sum(each["tokens"]) for each in ended}
+    found, _ = page(order="reward", descending=True)
+    assert [rewards[number] for number in found] == sorted(rewards.values(), reverse=True)
+
+
+def test_trial_best_curve_pareto_policy_and_diagram(client, ended):
+    trial = client.get("/v1/searches/whole/trials/3").json()
+    assert trial["tokens"] == next(each["tokens"] for each in ended if each["trial"] == "trial-3")
+    best = client.get("/v1/searches/whole/best").json()
+    assert best["val_accuracy"] == max(sum(each["tokens"]) / 12 for each in ended)
+    assert set(best["files"]) == {"report.json", "report.html"}
+    curve = client.get("/v1/searches/whole/curve").json()
+    assert [point["step"] for point in curve["points"]] == list(range(1, 13))
+    assert client.get("/v1/searches/whole/policy").json()["step"] == 10
+    assert client.get("/v1/searches/whole/trials/3/diagram.svg").text.startswith("<svg")
+    problem(client.get("/v1/searches/whole/trials/99"), 404)
+    problem(client.get("/v1/searches/whole/pareto"), 409)  # a table without costs
+
+
+def test_report_is_written_and_downloaded(client, ended):
+    answer = client.get("/v1/searches/whole/files/report.html")
+    assert answer.status_code == 200
+    assert "whole" in answer.text
+    assert "attachment" in answer.headers["content-disposition"]
+    problem(client.get("/v1/searches/whole/files/model.keras"), 409)
+    problem(client.get("/v1/searches/whole/files/config.yaml"), 404)
+
+
+def test_events_tell_each_trial_and_the_end(client, ended):
+    lines = client.get("/v1/searches/whole/events").text.splitlines()
+    ids = [int(line[4:]) for line in lines if line.startswith("id: ")]
+    assert ids == list(range(1, 13))
+    assert [line for line in lines if line == "event: state"]
+    after = client.get("/v1/searches/whole/events", headers={"Last-Event-ID": "10"}).text
+    assert [line for line in after.splitlines() if line.startswith("id: ")] == ["id: 11", "id: 12"]
+
+
+def test_outcome_that_is_told_again_late_or_otherwise(client, ended):
+    first = ended[0]
+    assert tell(client, "whole", first).json()["repeated"] is True
+    other = {"metrics": {"val_accuracy": [0.123]}}
+    assert problem(tell(client, "whole", first, **other), 409)["type"].endswith("contradicts")
+    unknown = {"lease": "nothing", "trial": "trial-1", "tokens": []}
+    assert problem(tell(client, "whole", unknown), 404)["type"].endswith("no-lease")
+    mixed = {**first, "trial": ended[1]["trial"]}
+    problem(tell(client, "whole", mixed), 404)
+    beat = {"lease": first["lease"]}
+    path = f"/v1/searches/whole/trials/{first['trial']}:heartbeat"
+    assert client.post(path, json=beat).json()["go_on"] is False
+
+
+def test_search_is_paused_resumed_stopped_deleted_and_restored(client):
+    name = client.post("/v1/searches", json=config()).json()["name"]
+    assert name == "external-random-1"
+    (trial,) = ask(client, name)
+    path = f"/v1/searches/{name}"
+    assert client.post(f"{path}:pause").json()["state"] in ("pausing", "paused")
+    in_state(client, name, "paused")
+    answer = client.post(f"{path}/trials:ask", json={"worker": "w"}).json()
+    assert answer == {"trials": [], "state": "paused", "ended": False}
+    assert tell(client, name, trial).status_code == 200  # what was trained is not lost
+    client.post(f"{path}:resume", json={"trials": 13})
+    in_state(client, name, "searching")
+    until(lambda: client.get(path).json()["trials"] == 1)
+    assert client.get(path).json()["budget"] == 13
+    problem(client.delete(path), 409)  # it runs
+    client.post(f"{path}:stop")
+    in_state(client, name, "stopped")
+    deleted = client.delete(path).json()
+    problem(client.get(path), 404)
+    assert [each["name"] for each in client.get("/v1/trash").json()["deleted"]] == [name]
+    restored = client.post(f"/v1/trash/{deleted['id']}:restore").json()
+    assert (restored["state"], restored["trials"]) == ("stopped", 1)
+    again = client.delete(path).json()
+    assert client.delete(f"/v1/trash/{again['id']}").status_code == 204
+    problem(client.post(f"/v1/trash/{again['id']}:restore"), 404)
+
+
+def test_search_that_cannot_be_says_why(client, folders):
+    (folders / "data" / "bad.csv").write_text("name\na\n")
+    client.post("/v1/searches", json=config(name="bad", space={"name": "bad.csv"}))
+    found = until(
+        lambda: (
+            each if (each := client.get("/v1/searches/bad").json())["state"] == "failed" else None
+        )
+    )
+    assert "expected a column 'arch'" in found["message"]
+    assert "expected a column 'arch'" in client.get("/v1/searches/bad/log").text
+
+
+def test_same_key_makes_one_search(still):
+    headers = {"Idempotency-Key": "one"}
+    first = still.post("/v1/searches", json=config(), headers=headers)
+    again = still.post("/v1/searches", json=config(), headers=headers)
+    assert (first.status_code, again.status_code) == (201, 200)
+    assert first.json()["name"] == again.json()["name"]
+    assert first.headers["location"] == f"/v1/searches/{first.json()['name']}"
+    problem(still.post("/v1/searches", json=config(seed=1), headers=headers), 409)
+    assert still.get("/v1/searches").json()["total"] == 1
+
+
+def test_taken_name_is_refused(still):
+    still.post("/v1/searches", json=config(name="mine"))
+    found = problem(still.post("/v1/searches", json=config(name="mine", seed=1)), 409)
+    assert found["type"] == "urn:rlnas:problem:name-taken"
+
+
+@pytest.mark.parametrize(
+    ("given", "status", "pointer"),
+    [
+        ({"budget": {"trials": -1}}, 422, "body.budget.trials"),
+        ({"budget": {"trials": "many"}}, 422, "body.budget.trials"),
+        ({"nothing": 1}, 422, "body.nothing"),
+        ({"name": "../up"}, 422, "body.name"),
+        ({"data": {"dataset": "/etc/passwd"}}, 422, "data.dataset"),
+        ({"data": {"dataset": "../../secret"}}, 422, "data.dataset"),
+        ({"data": {"dataset": "a\0b"}}, 422, "data.dataset"),
+        ({"baseline": "../model.keras"}, 422, "baseline"),
+        ({"space": {"name": "/etc/hosts.yaml"}}, 422, "space.name"),
+        ({"space": {"name": "os:system"}}, 403, "space.name"),
+        ({"controller": {"name": "os:system"}}, 403, "controller.name"),
+        ({"controller": {"warm_start": "../../run"}}, 422, "controller.warm_start"),
+        (
+            {"engine": {"executor": "ray", "ray_address": "10.0.0.1:6379"}},
+            422,
+            "engine.ray_address",
+        ),
+    ],
+)
+def test_config_that_may_not_be_is_refused_by_its_field(still, given, status, pointer):
+    found = problem(still.post("/v1/searches", json=given), status)
+    assert pointer in [each["pointer"] for each in found["errors"]]
+    assert still.get("/v1/searches").json()["total"] == 0
+
+
+def test_link_out_of_the_data_folder_is_refused(still, tmp_path):
+    (tmp_path / "secret.csv").write_text("arch\n0\n")
+    (tmp_path / "data" / "link.csv").symlink_to(tmp_path / "secret.csv")
+    problem(still.post("/v1/searches", json=config(space={"name": "link.csv"})), 422)
+
+
+def test_token_is_needed_and_reading_is_not_writing(closed):
+    assert closed.get("/healthz").status_code == 200
+    found = closed.get("/v1/searches")
+    problem(found, 401)
+    assert found.headers["www-authenticate"].startswith("Bearer")
+
+    def bearer(token):
+        return {"Authorization": f"Bearer {token}"}
+
+    problem(closed.get("/v1/searches", headers=bearer("w" * 19)), 401)
+    assert closed.get("/v1/searches", headers=bearer(READ)).status_code == 200
+    problem(closed.post("/v1/searches", json={}, headers=bearer(READ)), 403)
+    answer = closed.post("/v1/searches", json={"name": "x"}, headers=bearer(WRITE))
+    assert answer.status_code == 201
+
+
+def test_other_hosts_and_other_sites_are_refused(still):
+    problem(still.get("/v1/searches", headers={"Host": "evil.example"}), 421)
+    evil = {"Origin": "http://evil.example"}
+    problem(still.post("/v1/searches", json={}, headers=evil), 403)
+    problem(still.get("/v1/searches", headers={"Sec-Fetch-Site": "cross-site"}), 403)
+    assert still.get("/v1/searches", headers={"Origin": HOST}).status_code == 200
+
+
+def test_bodies_are_bounded(still):
+    large = b'{"name": "' + b"a" * LARGEST_BODY + b'"}'
+    problem(still.post("/v1/searches", content=large), 413)
+
+    def pieces():
+        for _ in range(LARGEST_BODY // 50_000 + 2):
+            yield b" " * 50_000
+
+    problem(still.post("/v1/searches", content=pieces()), 413)
+    headers = {"content-type": "application/json"}
+    problem(still.post("/v1/searches", content=b"{", headers=headers), 422)
+    problem(still.post("/v1/searches", content=b"[" * 100_000, headers=headers), 400)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"val_accuracy": []},
+        {"val_accuracy": ["high"]},
+        {"val_accuracy": [0.5], "extra": {"../x": 1}},
+        {"val_accuracy": [0.5], "params": -1},
+    ],
+)
+def test_figures_that_are_none_are_refused(client, ended, body):
+    problem(tell(client, "whole", ended[0], metrics=body), 422)
+
+
+def test_numbers_that_are_none_are_refused(client, ended):
+    path = f"/v1/searches/whole/trials/{ended[0]['trial']}:tell"
+    for number in ("NaN", "Infinity", "1e999"):
+        text = f'{{"lease": "{ended[0]["lease"]}", "metrics": {{"val_accuracy": [{number}]}}}}'
+        headers = {"content-type": "application/json"}
+        problem(client.post(path, content=text, headers=headers), 422)
+
+
+def test_search_that_trains_here_gives_nothing_to_workers(still):
+    still.post("/v1/searches", json={"name": "here"})
+    found = problem(still.post("/v1/searches/here/trials:ask", json={"worker": "w"}), 409)
+    assert found["type"].endswith("trains-here")
+
+
+def test_health_readiness_and_metrics(client, ended):
+    assert client.get("/healthz").json()["status"] == "ok"
+    assert client.get("/readyz").json()["status"] == "ready"
+    text = client.get("/metrics").text
+    assert 'rlnas_searches{state="done"}' in text
+    assert "rlnas_outcomes_told_total 1" in text
+
+
+def test_described_models_are_those_of_the_config(still):
+    schema = still.get("/v1/openapi.json").json()
+    fields = schema["components"]["schemas"]["SearchConfig"]["properties"]
+    assert set(fields) == set(make_config({}).model_dump())
+    assert "ProblemDocument" in schema["components"]["schemas"]
+
+
+def test_unknown_addresses_and_methods_are_problems(still):
+    problem(still.get("/v2"), 404)
+    found = still.put("/v1/searches")
+    problem(found, 405)
+    assert "allow" in found.headers
+
+
+def test_server_does_not_load_tensorflow():
+    import subprocess
+    import sys
+
+    line = "import sys, rlnas.service.app; print([m for m in ('keras',) if m in sys.modules])"
+    found = subprocess.run([sys.executable, "-c", line], capture_output=True, text=True, check=True)
+    assert found.stdout.strip() == "[]"
