@@ -71,7 +71,11 @@ setup(
         "Typing :: Typed",
     ],
     packages=find_packages(include=["rlnas", "rlnas.*", "envs", "envs.*"]),
-    package_data={"rlnas": ["py.typed"], "rlnas.search": ["report.html"]},
+    package_data={
+        "rlnas": ["py.typed"],
+        "rlnas.search": ["report.html"],
+        "rlnas.service": ["templates/*.html", "static/*"],
+    },
     python_requires=">=3.11",
     install_requires=REQUIRED,
     extras_require=EXTRAS,

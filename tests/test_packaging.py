@@ -47,9 +47,10 @@ def test_every_package_is_shipped_and_nothing_else(root, settings):
 
 def test_every_file_beside_the_code_is_shipped(root, settings):
     shipped = {
-        root.joinpath(*package.split("."), name)
+        path
         for package, names in settings["package_data"].items()
         for name in names
+        for path in root.joinpath(*package.split(".")).glob(name)
     }
     files = [path for top in ("rlnas", "envs") for path in (root / top).rglob("*")]
     others = {path for path in files if path.is_file() and path.suffix not in (".py", ".pyc")}

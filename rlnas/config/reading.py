@@ -147,16 +147,20 @@ def _dumped(
 def _sentence(detail: ErrorDetails) -> str:
     path = tuple(str(part) for part in detail["loc"] if part != "[key]")
     flags = {flag.path: flag for flag in config_flags()}
-    kind, got = detail["type"], _shortened(detail["input"])
-    if kind == "extra_forbidden":
+    if detail["type"] == "extra_forbidden":
         siblings = {p[len(path) - 1] for p in flags if p[: len(path) - 1] == path[:-1]}
         where = ".".join(path[:-1]) or "the config"
         return unknown_name(f"field in {where}", path[-1], siblings)
     known = flags.get(path)
     name = ".".join(path) + (f" ({known.flag})" if known and known.flag else "")
-    if kind == REFUSED:
-        return f"{name}: {detail['msg']}" if name else detail["msg"]
-    return f"{name}: expected {_expected(detail)}, got {got}"
+    return f"{name}: {complaint(detail)}" if name else complaint(detail)
+
+
+def complaint(detail: ErrorDetails) -> str:
+    """Return what pydantic found wrong with a value: what was expected, and what came."""
+    if detail["type"] == REFUSED:
+        return detail["msg"]
+    return f"expected {_expected(detail)}, got {_shortened(detail['input'])}"
 
 
 def _expected(detail: ErrorDetails) -> str:

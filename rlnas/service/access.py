@@ -13,6 +13,8 @@ from http.cookies import CookieError, SimpleCookie
 from typing import Any
 from urllib.parse import urlsplit
 
+from starlette.responses import RedirectResponse
+
 from rlnas.service.problems import Problem
 
 COOKIE = "rlnas-session"
@@ -25,6 +27,9 @@ SLOWEST_BODY = 10.0
 
 _OPEN = ("/healthz", "/readyz", "/login", "/static/")
 """Addresses that tell nothing of a search, and need no token."""
+
+_LOOKING = ("/tensorboard/", "/logout")
+"""Addresses where POST changes nothing: TensorBoard asks so for much data at once."""
 
 _SAFE = ("GET", "HEAD", "OPTIONS")
 
@@ -120,6 +125,8 @@ class Guard:
             body = _Body(receive, headers, self._body_seconds)
             scope["rlnas.right"] = self._right(headers)
             await self._app(scope, body, answer)
+        except _ToLogin:
+            await RedirectResponse("/login", 303)(scope, receive, answer)
         except Problem as problem:
             await problem.response()(scope, receive, answer)
 
@@ -139,6 +146,8 @@ class Guard:
         if scope["path"].startswith(_OPEN):
             return
         right = self._right(headers)
+        if right is None and scope["method"] == "GET" and "text/html" in headers.get("accept", ""):
+            raise _ToLogin
         if right is None:
             raise Problem(
                 401,
@@ -147,7 +156,8 @@ class Guard:
                 "/login",
                 headers={"WWW-Authenticate": 'Bearer realm="rlnas"'},
             )
-        if right == "read" and scope["method"] not in _SAFE:
+        looks = scope["method"] in _SAFE or scope["path"].startswith(_LOOKING)
+        if right == "read" and not looks:
             raise Problem(403, "read-only", "this token may only look; use the write token")
 
     def _check_site(self, scope: Scope, headers: Mapping[str, str]) -> None:
@@ -171,6 +181,10 @@ class Guard:
         if COOKIE in cookies:
             return self._access.right_of_session(cookies[COOKIE].value) or self._access.right(None)
         return self._access.right(None)
+
+
+class _ToLogin(Exception):  # no error: a browser is shown the way
+    """A browser without a token asks for a page."""
 
 
 class _Body:

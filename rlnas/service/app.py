@@ -10,7 +10,7 @@ from rlnas._version import __version__
 from rlnas.service.access import Guard
 from rlnas.service.parts import Parts, Settings
 from rlnas.service.problems import MEDIA_TYPE, ProblemDocument, add_handlers
-from rlnas.service.routes import health, searches, workers
+from rlnas.service.routes import boards, health, pages, searches, workers
 
 _REFUSALS = {
     400: "The body is no JSON",
@@ -45,6 +45,7 @@ def make_app(settings: Settings) -> Guard:
         try:
             yield
         finally:
+            await parts.tensorboard.close()
             parts.close()
 
     refusals: dict[int | str, dict[str, Any]] = {
@@ -67,7 +68,7 @@ def make_app(settings: Settings) -> Guard:
     )
     app.state.parts = parts
     add_handlers(app)
-    for module in (searches, workers, health):
+    for module in (searches, workers, health, pages, boards):
         app.include_router(module.router)
     _describe_problems(app)
     return Guard(app, settings.access)

@@ -11,6 +11,7 @@ from rlnas.service.catalogue import Catalogue
 from rlnas.service.desk import Desk
 from rlnas.service.jobs import Jobs
 from rlnas.service.supervisor import Supervisor
+from rlnas.service.tensorboard import TensorBoard
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,6 +51,7 @@ class Parts:
         self.supervisor = Supervisor(self.jobs, settings.at_once)
         self.catalogue = Catalogue(self.jobs, self.supervisor)
         self.desk = Desk(self.catalogue)
+        self.tensorboard = TensorBoard(settings.root)
         self.streams = 0  # of events, now
         self.admission = Admission(settings.data, python=settings.python)
 

@@ -10,7 +10,7 @@ from fastapi.responses import JSONResponse
 from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
 
-from rlnas.config.fields import REFUSED
+from rlnas.config.reading import complaint
 from rlnas.errors import ConfigError, DataError, RlnasError, SpaceError, StorageError
 from rlnas.service.jobs import BusyError, TakenError
 
@@ -115,6 +115,11 @@ def add_handlers(app: FastAPI) -> None:
         found = [(_pointer(each["loc"]), _sentence(each)) for each in error.errors()]
         return _invalid(found).response()
 
+    @app.exception_handler(Exception)
+    def broken(request: Request, error: Exception) -> JSONResponse:
+        detail = "a mistake of the server's own; its log has more"
+        return Problem(500, "mistake", detail).response()
+
     @app.exception_handler(HTTPException)
     def refused_by_framework(request: Request, error: HTTPException) -> JSONResponse:
         detail = _FRAMEWORK.get(error.status_code, str(error.detail))
@@ -139,9 +144,17 @@ def _pointer(location: Sequence[Any]) -> str:
     return ".".join(str(part) for part in location) or "body"
 
 
-def _sentence(error: dict[str, Any]) -> str:
-    message = str(error["msg"]).removeprefix("Value error, ")
-    return message if error["type"] == REFUSED else f"{message}; mend this field"
+def _sentence(error: Any) -> str:
+    match error["type"]:
+        case "extra_forbidden":
+            return (
+                "there is no such field; leave it out, or see the description at /v1/openapi.json"
+            )
+        case "missing":
+            return "expected this field, got nothing; add it"
+        case "json_invalid":
+            return f"expected JSON, got what cannot be read as such: {error['ctx']['error']}"
+    return f"{complaint(error)}; mend this field"
 
 
 def _plain(text: str) -> str:

@@ -1,0 +1,188 @@
+"""TensorBoard as a process of its own on loopback, behind the server's address and token.
+
+It is started when it is first asked for: TensorBoard loads TensorFlow, this process never does.
+"""
+
+import asyncio
+import os
+import socket
+import subprocess
+import sys
+import time
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import httpx2
+from starlette.background import BackgroundTask
+from starlette.requests import Request
+from starlette.responses import Response, StreamingResponse
+
+from rlnas.service.jobs import service_folder
+from rlnas.service.problems import Problem
+from rlnas.service.supervisor import runner_environment
+
+PREFIX = "/tensorboard"
+
+_TO_START = 60.0
+"""Seconds within which TensorBoard must answer (chosen): it loads TensorFlow."""
+
+_HOP_BY_HOP = frozenset(
+    {
+        *("connection", "keep-alive", "proxy-authenticate", "proxy-authorization", "te"),
+        *("trailer", "transfer-encoding", "upgrade", "host", "content-length"),
+        *("authorization", "cookie", "content-security-policy", "set-cookie"),
+    }
+)
+"""Headers that belong to one connection, or to this server alone."""
+
+_POLICY = (
+    "default-src 'self' data: blob:; script-src 'self' 'unsafe-inline' 'unsafe-eval' blob:; "
+    "style-src 'self' 'unsafe-inline'; frame-ancestors 'self'"
+)
+"""Of TensorBoard's pages, which write scripts and styles into themselves."""
+
+
+class TensorBoard:
+    """One TensorBoard over all runs of a root.
+
+    Args:
+        root: Folder of all runs.
+    """
+
+    def __init__(self, root: Path) -> None:
+        """See the class."""
+        self._root = root
+        self._process: subprocess.Popen[bytes] | None = None
+        self._port = 0
+        self._lock = asyncio.Lock()
+        self._http: httpx2.AsyncClient | None = None
+
+    @property
+    def pid(self) -> int | None:
+        """Number of its process, or None while there is none."""
+        return None if self._process is None else self._process.pid
+
+    async def answer(self, request: Request) -> Response:
+        """Pass a request on to TensorBoard and its answer back.
+
+        Raises:
+            Problem: TensorBoard cannot be started, or does not answer.
+        """
+        await self._ensure()
+        client = self._http
+        if client is None:
+            raise _away()
+        headers = [
+            (name, value)
+            for name, value in request.headers.items()
+            if name.lower() not in _HOP_BY_HOP
+        ]
+        query = f"?{request.url.query}" if request.url.query else ""
+        passed = client.build_request(
+            request.method,
+            f"http://127.0.0.1:{self._port}{request.url.path}{query}",
+            headers=[*headers, ("accept-encoding", "identity")],
+            content=await request.body(),
+        )
+        try:
+            answer = await client.send(passed, stream=True)
+        except httpx2.TransportError as error:
+            raise _away() from error
+        kept = {
+            name: value for name, value in answer.headers.items() if name.lower() not in _HOP_BY_HOP
+        }
+        kept["content-security-policy"] = _POLICY
+        return StreamingResponse(
+            answer.aiter_raw(), answer.status_code, kept, background=BackgroundTask(answer.aclose)
+        )
+
+    async def close(self) -> None:
+        """End it."""
+        if self._http is not None:
+            await self._http.aclose()
+            self._http = None
+        process, self._process = self._process, None
+        if process is not None and process.poll() is None:
+            process.terminate()
+            with suppress(subprocess.TimeoutExpired):
+                await asyncio.to_thread(process.wait, 5)
+            if process.poll() is None:
+                process.kill()
+                await asyncio.to_thread(process.wait)
+
+    async def _ensure(self) -> None:
+        """Start it, unless it lives."""
+        async with self._lock:
+            if self._process is not None and self._process.poll() is None:
+                return
+            if self._http is None:
+                self._http = httpx2.AsyncClient(timeout=_TO_START)
+            self._port = _free_port()
+            self._process = self._started()
+            until = time.monotonic() + _TO_START
+            while time.monotonic() < until and self._process.poll() is None:
+                with suppress(httpx2.TransportError):
+                    address = f"http://127.0.0.1:{self._port}{PREFIX}/"
+                    if (await self._http.get(address)).status_code < 500:
+                        return
+                await asyncio.sleep(0.2)
+            await asyncio.to_thread(self._ended)
+            raise _away()
+
+    def _started(self) -> "subprocess.Popen[bytes]":
+        with open(service_folder(self._root) / "tensorboard.log", "ab") as log:
+            return subprocess.Popen(
+                [
+                    *(sys.executable, "-m", "rlnas.service.tensorboard", str(os.getpid())),
+                    *("--logdir", str(self._root.absolute()), "--host", "127.0.0.1"),
+                    *("--port", str(self._port), "--path_prefix", PREFIX, "--load_fast", "false"),
+                ],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                env={**runner_environment(), "TF_CPP_MIN_LOG_LEVEL": "3"},
+            )
+
+    def _ended(self) -> None:
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
+            self._process = None
+
+
+def _away() -> Problem:
+    return Problem(
+        503,
+        "no-tensorboard",
+        "TensorBoard does not answer; try again, and see tensorboard.log in the folder .service of "
+        "the root",
+    )
+
+
+def _free_port() -> int:
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        return int(found.getsockname()[1])
+
+
+def _main() -> Any:
+    """Run TensorBoard as its own command does; it ends when the server is gone."""
+    import threading
+
+    from tensorboard import main
+
+    server = int(sys.argv.pop(1))
+
+    def watch() -> None:
+        while os.getppid() == server:
+            time.sleep(1)
+        os._exit(0)
+
+    threading.Thread(target=watch, daemon=True).start()
+    sys.argv[0] = "tensorboard"
+    return main.run_main()
+
+
+if __name__ == "__main__":
+    sys.exit(_main())
