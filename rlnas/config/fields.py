@@ -139,7 +139,7 @@ def executor_name(name: str | None) -> str | None:
 
 
 Whole = Annotated[int, _not_bool("a whole number")]
-Count = Annotated[int, _not_bool("a whole number"), Field(gt=0)]
+Count = Annotated[int, Field(gt=0), _not_bool("a whole number")]
 Number = Annotated[FiniteFloat, _not_bool("a number")]
 Seconds = Annotated[Number, BeforeValidator(_seconds)]
 Megabytes = Annotated[Number, BeforeValidator(_megabytes)]

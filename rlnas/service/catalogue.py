@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from rlnas.config import BudgetConfig
 from rlnas.config.fields import is_file_of_rules, is_table_of_networks
 from rlnas.errors import RlnasError
 from rlnas.evaluation.process import LOG
@@ -367,7 +368,7 @@ def _not_begun(config: Mapping[str, Any]) -> dict[str, Any]:
         "trials": 0,
         "running": 0,
         "failed": 0,
-        "budget": budget.get("trials"),
+        "budget": BudgetConfig(**budget).most_trials,
         "time_limit": budget.get("time_limit"),
         "seconds": 0.0,
         "seconds_left": None,

@@ -9,6 +9,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
+from starlette.routing import Match
 
 from rlnas.config.reading import complaint
 from rlnas.errors import ConfigError, DataError, RlnasError, SpaceError, StorageError
@@ -124,7 +125,20 @@ def add_handlers(app: FastAPI) -> None:
     def refused_by_framework(request: Request, error: HTTPException) -> JSONResponse:
         detail = _FRAMEWORK.get(error.status_code, str(error.detail))
         headers = dict(error.headers) if error.headers else None
+        if error.status_code == 405:
+            headers = {"Allow": ", ".join(_methods(request))}
         return Problem(error.status_code, "http", detail, headers=headers).response()
+
+
+def _methods(request: Request) -> list[str]:
+    """Return the methods that an address takes."""
+    found: set[str] = set()
+    for route in request.app.routes:
+        for method in getattr(route, "methods", None) or ():
+            match, _ = route.matches({**request.scope, "method": method})
+            if match is Match.FULL:
+                found.add(method)
+    return sorted(found)
 
 
 _FRAMEWORK = {

@@ -135,7 +135,7 @@ def searches(request: Request, parts: The) -> Response:
     return _page(request, parts, "list.html", values)
 
 
-@router.get("/searches/{name}")
+@router.get("/searches/{name:plain}")
 def search(name: Name, request: Request, parts: The) -> Response:
     """Show one search, live."""
     values = {
@@ -206,7 +206,7 @@ def logout() -> Response:
     return answer
 
 
-@router.get("/static/{name}")
+@router.get("/static/{name:plain}")
 def static(
     name: Literal[
         "style.css", "icon.svg", "common.js", "list.js", "search.js", "new.js", "trash.js"

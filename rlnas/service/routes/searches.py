@@ -59,7 +59,11 @@ def list_searches(
     return models.SearchPage(searches=found[offset : offset + limit], total=len(found))
 
 
-@router.post("/searches", status_code=201)
+@router.post(
+    "/searches",
+    status_code=201,
+    responses={200: {"model": models.Search, "description": "It was made before"}},
+)
 def create_search(
     config: SearchConfig, parts: The, response: Response, key: Key = None
 ) -> models.Search:
@@ -81,25 +85,25 @@ def create_search(
     return parts.catalogue.search(entry.name)
 
 
-@router.get("/searches/{name}")
+@router.get("/searches/{name:plain}")
 def show_search(name: Name, parts: The) -> models.Search:
     """Show a search."""
     return parts.catalogue.search(name)
 
 
-@router.post("/searches/{name}:pause")
+@router.post("/searches/{name:plain}:pause")
 def pause_search(name: Name, parts: The) -> models.Search:
     """Pause a search: all is saved, and its place is free for others."""
     return _steered(parts, name, PAUSE)
 
 
-@router.post("/searches/{name}:stop")
+@router.post("/searches/{name:plain}:stop")
 def stop_search(name: Name, parts: The) -> models.Search:
     """Stop a search; the best so far can be taken away. It can still be resumed."""
     return _steered(parts, name, STOP)
 
 
-@router.post("/searches/{name}:resume")
+@router.post("/searches/{name:plain}:resume")
 def resume_search(name: Name, parts: The, body: models.Resume | None = None) -> models.Search:
     """Go on with a search, also one that has failed or ended if its budget grows."""
     found = parts.catalogue.search(name)
@@ -125,7 +129,7 @@ def resume_search(name: Name, parts: The, body: models.Resume | None = None) -> 
     return parts.catalogue.search(name)
 
 
-@router.delete("/searches/{name}")
+@router.delete("/searches/{name:plain}")
 def delete_search(name: Name, parts: The) -> models.Deleted:
     """Move a search to the trash, from which it can be restored."""
     parts.catalogue.search(name)
@@ -146,21 +150,21 @@ def list_trash(parts: The) -> models.Trash:
 TrashId = Annotated[str, Path(pattern=r"^[0-9a-f]{16}$", description="Id in the trash")]
 
 
-@router.post("/trash/{id}:restore")
+@router.post("/trash/{id:plain}:restore")
 def restore_search(id: TrashId, parts: The) -> models.Search:
     """Take a search back from the trash; it is stopped."""
     _check_trash(parts, id)
     return parts.catalogue.search(parts.jobs.restore(id))
 
 
-@router.delete("/trash/{id}", status_code=204)
+@router.delete("/trash/{id:plain}", status_code=204)
 def purge_search(id: TrashId, parts: The) -> None:
     """Remove a search from the trash for ever."""
     _check_trash(parts, id)
     parts.jobs.purge(id)
 
 
-@router.get("/searches/{name}/trials")
+@router.get("/searches/{name:plain}/trials")
 def list_trials(
     name: Name,
     parts: The,
@@ -176,49 +180,49 @@ def list_trials(
     return models.TrialPage(trials=trials, total=total)
 
 
-@router.get("/searches/{name}/trials/{number}")
+@router.get("/searches/{name:plain}/trials/{number:plain}")
 def show_trial(name: Name, number: Number, parts: The) -> models.Trial:
     """Show a trial."""
     return parts.catalogue.trial(name, number)
 
 
-@router.get("/searches/{name}/trials/{number}/diagram.svg", response_class=Response)
+@router.get("/searches/{name:plain}/trials/{number:plain}/diagram.svg", response_class=Response)
 def show_diagram(name: Name, number: Number, parts: The) -> Response:
     """Draw the architecture of a trial."""
     return Response(parts.catalogue.diagram(name, number), media_type="image/svg+xml")
 
 
-@router.get("/searches/{name}/trials/{number}/log", response_class=PlainTextResponse)
+@router.get("/searches/{name:plain}/trials/{number:plain}/log", response_class=PlainTextResponse)
 def show_trial_log(name: Name, number: Number, parts: The) -> str:
     """Show what the child of a trial printed."""
     return parts.catalogue.trial_log(name, number)
 
 
-@router.get("/searches/{name}/log", response_class=PlainTextResponse)
+@router.get("/searches/{name:plain}/log", response_class=PlainTextResponse)
 def show_log(name: Name, parts: The) -> str:
     """Show the end of what the process of a search printed."""
     return parts.catalogue.log(name)
 
 
-@router.get("/searches/{name}/curve")
+@router.get("/searches/{name:plain}/curve")
 def show_curve(name: Name, parts: The) -> models.CurvePage:
     """Show the rewards by step, and those of the control."""
     return parts.catalogue.curve(name)
 
 
-@router.get("/searches/{name}/policy")
+@router.get("/searches/{name:plain}/policy")
 def show_policy(name: Name, parts: The) -> models.Policy:
     """Show what the policy has become sure of: the probability of each choice."""
     return parts.catalogue.policy(name)
 
 
-@router.get("/searches/{name}/best")
+@router.get("/searches/{name:plain}/best")
 def show_best(name: Name, parts: The) -> models.Best:
     """Show the best architecture."""
     return parts.catalogue.best(name)
 
 
-@router.get("/searches/{name}/pareto")
+@router.get("/searches/{name:plain}/pareto")
 def show_pareto(
     name: Name, parts: The, cost: Literal["params", "flops", "latency", "size"] = "params"
 ) -> models.ParetoPage:
@@ -226,7 +230,7 @@ def show_pareto(
     return parts.catalogue.pareto(name, cost)
 
 
-@router.get("/searches/{name}/files/{file}", response_class=FileResponse)
+@router.get("/searches/{name:plain}/files/{file:plain}", response_class=FileResponse)
 def download(
     name: Name, file: Annotated[str, Path(pattern=r"^[a-z]{1,20}\.[a-z]{1,8}$")], parts: The
 ) -> FileResponse:
@@ -236,7 +240,7 @@ def download(
     return FileResponse(path, media_type=kind, filename=f"{name}-{file}")
 
 
-@router.get("/searches/{name}/events", response_class=EventSourceResponse)
+@router.get("/searches/{name:plain}/events", response_class=EventSourceResponse)
 async def watch(
     name: Name,
     parts: The,
