@@ -37,7 +37,7 @@ REQUIRED = [
 
 EXTRAS = {
     "cuda": ["tensorflow[and-cuda]>=2.18"],
-    "examples": ["sb3-contrib>=2.9"],
+    "examples": ["sb3-contrib>=2.9", "requests>=2.32"],
     "jax": ["jax>=0.5"],
     "ray": ["ray>=2.40"],
     "test": [
@@ -50,6 +50,8 @@ EXTRAS = {
         "jax>=0.5",
         "ray>=2.40",
         "setuptools>=77",
+        "requests>=2.32",
+        "selenium>=4.20",
     ],
 }
 

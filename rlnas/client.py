@@ -17,7 +17,7 @@ from tenacity import (
     Retrying,
     retry_if_exception_type,
     stop_after_delay,
-    wait_exponential_jitter,
+    wait_random_exponential,
 )
 
 from rlnas.errors import RlnasError, UsageError, first_line
@@ -316,7 +316,7 @@ class Client:
         """
         retrying = Retrying(
             retry=retry_if_exception_type(httpx2.TransportError),
-            wait=wait_exponential_jitter(0.1, 5.0),
+            wait=wait_random_exponential(multiplier=0.2, max=5.0),
             stop=stop_after_delay(self._patience),
             reraise=True,
         )
