@@ -6,11 +6,11 @@ All is asked of the journal in SQL, so that nothing grows with the trials but wh
 import json
 from collections.abc import Mapping
 from contextlib import closing
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 from rlnas.config import BudgetConfig
-from rlnas.errors import ConfigError, SpaceError
+from rlnas.errors import ConfigError, RunError, SpaceError
 from rlnas.search.folder import RunFolder
 from rlnas.search.journal import BRIEF, DONE, FAILED, LONG, RUNNING, Journal, Trial
 from rlnas.spaces import Space, space_from_json
@@ -94,7 +94,8 @@ class Summary:
 
     def to_json(self) -> dict[str, Any]:
         """Return the summary as JSON, with the estimate of the time that is left."""
-        return {**asdict(self), "spark": list(self.spark), "seconds_left": self.seconds_left}
+        record = {field.name: getattr(self, field.name) for field in fields(self)}
+        return {**record, "spark": list(self.spark), "seconds_left": self.seconds_left}
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,8 +124,14 @@ def summarize(folder: RunFolder) -> Summary:
         RunError: There is no such run, or its journal is damaged.
         StorageError: It cannot be read.
     """
-    with closing(folder.open()) as journal, journal.reading():
-        return _summary(folder.name, journal)
+    with closing(Journal(folder.journal)) as journal, journal.reading():
+        try:
+            return _summary(folder.name, journal)
+        except (KeyError, TypeError, AttributeError) as error:
+            raise RunError(
+                f"the journal {folder.journal} is damaged: {error}; restore it from a backup or "
+                "start a new run"
+            ) from error
 
 
 def status_of(folder: RunFolder) -> str:

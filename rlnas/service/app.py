@@ -1,5 +1,6 @@
 """The FastAPI app of a server."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -42,6 +43,7 @@ def make_app(settings: Settings) -> Guard:
     @asynccontextmanager
     async def living(app: FastAPI) -> AsyncIterator[None]:
         parts.supervisor.start()
+        asyncio.get_running_loop().run_in_executor(None, parts.catalogue.searches)  # so it is warm
         try:
             yield
         finally:

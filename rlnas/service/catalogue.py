@@ -55,6 +55,9 @@ _POINTS = 1000
 _LONGEST_LOG = 64_000
 """Bytes of a log that are shown, its last ones (chosen)."""
 
+_MOST_SPACES = 50
+"""Spaces that are kept ready (chosen): to make one of a large table takes a while."""
+
 _FRESH = 0.2
 """Seconds for which the state of a search is taken as it was (chosen)."""
 
@@ -80,6 +83,7 @@ class Catalogue:
         self._jobs, self._supervisor = jobs, supervisor
         self._known: dict[str, _Known] = {}
         self._states: dict[str, tuple[float, str]] = {}
+        self._spaces: dict[str, Space | None] = {}  # by their fingerprints
         self._reporting = threading.Lock()
 
     def searches(self) -> list[Search]:
@@ -151,7 +155,7 @@ class Catalogue:
             Problem: There is no such search, or it has not begun.
         """
         folder = self.folder(name)
-        with closing(folder.open()) as journal, journal.reading():
+        with closing(Journal(folder.journal)) as journal, journal.reading():
             yield journal
 
     def folder(self, name: str) -> RunFolder:
@@ -173,14 +177,14 @@ class Catalogue:
             return [], 0
         with self.journal(name) as journal:
             found, total = trials_page(journal, query)
-            return _shown(found, space_of(journal)), total
+            return _shown(found, self._space(journal)), total
 
     def trials_after(self, name: str, step: int, limit: int) -> list[Trial]:
         """Return trials that have ended behind a step."""
         if not self._has_begun(name):
             return []
         with self.journal(name) as journal:
-            return _shown(trials_after(journal, step, limit), space_of(journal))
+            return _shown(trials_after(journal, step, limit), self._space(journal))
 
     def trial(self, name: str, number: int) -> Trial:
         """Return one trial.
@@ -189,7 +193,7 @@ class Catalogue:
             Problem: There is none of this number.
         """
         with self.journal(name) as journal:
-            return _shown([self._trial(journal, number)], space_of(journal))[0]
+            return _shown([self._trial(journal, number)], self._space(journal))[0]
 
     def diagram(self, name: str, number: int) -> str:
         """Return the diagram of a trial, an SVG.
@@ -198,7 +202,7 @@ class Catalogue:
             Problem: There is no such trial, or its space is only in the user's own Python.
         """
         with self.journal(name) as journal:
-            trial, space = self._trial(journal, number), space_of(journal)
+            trial, space = self._trial(journal, number), self._space(journal)
         if space is None:
             raise Problem(409, "own-space", "the space of this run is Python of the user's own")
         return draw_svg(space.architecture(trial.tokens), f"{name}, trial {number}")
@@ -231,7 +235,7 @@ class Catalogue:
     def policy(self, name: str) -> Policy:
         """Return what the policy has become sure of."""
         with self.journal(name) as journal:
-            found, space = newest_policy(journal), space_of(journal)
+            found, space = newest_policy(journal), self._space(journal)
         if found is None or space is None:
             return Policy(step=None, decisions={}, choices={})
         step, decisions = found
@@ -295,6 +299,16 @@ class Catalogue:
 
     def _has_begun(self, name: str) -> bool:
         return RunFolder(self._jobs.root, name).journal.is_file()
+
+    def _space(self, journal: Journal) -> Space | None:
+        """Return the space of a run; None for one of the user's own Python."""
+        rows = journal.rows("SELECT value FROM meta WHERE name = 'space_fingerprint'")
+        mark = str(rows[0][0]) if rows else ""
+        if mark not in self._spaces:
+            if len(self._spaces) >= _MOST_SPACES:
+                self._spaces.clear()
+            self._spaces[mark] = space_of(journal)
+        return self._spaces[mark]
 
     @staticmethod
     def _trial(journal: Journal, number: int) -> Stored:
