@@ -143,7 +143,7 @@ def _methods(request: Request) -> list[str]:
 
 _FRAMEWORK = {
     400: "the body is no JSON: expected one JSON object; mend it",
-    404: "there is nothing at this address; see /v1/docs for what there is",
+    404: "there is nothing at this address; see /v1/openapi.json for what there is",
     405: "this address does not take this method; the header Allow says which it takes",
 }
 
@@ -168,6 +168,12 @@ def _sentence(error: Any) -> str:
             return "expected this field, got nothing; add it"
         case "json_invalid":
             return f"expected JSON, got what cannot be read as such: {error['ctx']['error']}"
+        case "string_pattern_mismatch":
+            return f"expected text of the form {error['ctx']['pattern']}; mend this field"
+        case "literal_error":
+            return f"expected {error['ctx']['expected']}; mend this field"
+        case "model_attributes_type" | "model_type":
+            return "expected one JSON object; mend this field"
     return f"{complaint(error)}; mend this field"
 
 
