@@ -11,7 +11,7 @@ from rlnas.children.decoder import decode
 from rlnas.config import OFFERED, SearchConfig, default_root, is_table_of_networks, make_config
 from rlnas.controllers import Controller, check_controller_class, make_controller
 from rlnas.errors import ConfigError, DataError, SpaceError
-from rlnas.evaluation import Job, read_strings
+from rlnas.evaluation import Executor, Job, read_strings
 from rlnas.evaluation.external import ExternalExecutor
 from rlnas.evaluation.leases import LeaseBook
 from rlnas.objectives import ACCURACY, Objective
@@ -146,7 +146,7 @@ class ExternalSearch:
     def _search(self, folder: RunFolder, journal: Journal, stack: ExitStack) -> None:
         self._progress.note(f"run {folder.name} in {folder.path}")
         book = stack.enter_context(closing(LeaseBook(folder.leases)))
-        executor = ExternalExecutor(book, self._describe, self._setup.offered)
+        executor = self.executor(book)
         config = self._setup.config
         controller = make_controller(
             self._setup.space, config.controller, config.seed, trials=config.budget.most_trials
@@ -169,6 +169,10 @@ class ExternalSearch:
         best = loop.run()
         recorder.save_policy()
         journal.set_meta({"status": DONE, "best_trial": best.id})
+
+    def executor(self, book: LeaseBook) -> Executor:
+        """Return what offers the trials, by way of the run's book of leases."""
+        return ExternalExecutor(book, self._describe, self._setup.offered)
 
     def _warm_start(self, controller: Controller) -> None:
         config = self._setup.config
