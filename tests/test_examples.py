@@ -8,6 +8,9 @@ import pytest
 NUMBER = r"[01]\.\d{3}"
 
 
+_TRAINER = "trainer.py"
+
+
 @pytest.fixture
 def printed(root, tmp_path, monkeypatch, capsys):
     """Runs an example in a folder of its own; returns the lines it prints."""
@@ -77,4 +80,6 @@ def test_every_example_is_listed_and_tested(root):
     listed = re.findall(r"\[(\w+)\.py\]\(\1\.py\)", (root / "examples" / "README.md").read_text())
     assert sorted(listed) == sorted(examples)
     tests = (root / "tests" / "test_examples.py").read_text()
-    assert all(f'printed("{name}")' in tests for name in examples)
+    processes = (root / "tests" / "test_service_processes.py").read_text("utf-8")
+    assert f'"examples" / "{_TRAINER}"' in processes  # it needs a server
+    assert all(f'printed("{name}")' in tests for name in examples if name != _TRAINER)
