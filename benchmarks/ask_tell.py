@@ -25,7 +25,7 @@ import time
 from collections import Counter
 from pathlib import Path
 
-from arguments import on_tables
+from arguments import on_tables, print_rows
 
 TABLE = "nasbench201_cifar10.csv.gz"
 REWARD = "valid_acc_200ep"
@@ -178,20 +178,22 @@ def report(
                 records.append(json.loads(line))
     told = Counter(record["trial"] for record in records if "trial" in record)
     steps = sorted(trial.step or 0 for trial in found.trials)
-    print(f"{given.workers} workers, {given.trials} trials of {given.controller}, {seconds:.0f} s")
-    print(f"killed: {kills} workers, {len(downtimes)} servers")
-    once = steps == list(range(1, len(steps) + 1))
-    print(f"trials in the journal {len(found.trials)}, each once: {once}")
-    print(f"with another reward than the table's: {len(wrong)}")
-    twice = max(told.values()) > 1
-    print(f"answers that a worker saw: {sum(told.values())}, for one trial twice: {twice}")
-    print(f"refused: {sum('refused' in record for record in records)}")
-    print(f"throughput: {given.trials / seconds:.1f} trials/s")
     answered = [record for record in records if "trial" in record and not _away(record, downtimes)]
+    rows: list[tuple[str, object]] = [
+        ("workers, trials", f"{given.workers}, {given.trials}"),
+        ("killed", f"{kills} workers, {len(downtimes)} servers"),
+        ("trials in the journal", len(found.trials)),
+        ("each once", steps == list(range(1, len(steps) + 1))),
+        ("with another reward than the table's", len(wrong)),
+        ("told twice with both counted", max(told.values()) > 1),
+        ("refused for a lost lease", sum("refused" in record for record in records)),
+        ("trials/s, kills included", round(given.trials / seconds, 1)),
+    ]
     for call in ("ask", "tell"):
         times = sorted(1000 * record[call] for record in answered)
         half, most = times[len(times) // 2], times[int(0.99 * len(times))]
-        print(f"{call}: 50 % within {half:.1f} ms, 99 % within {most:.1f} ms")
+        rows.append((f"{call}, ms: 50th, 99th percentile", f"{half:.1f}, {most:.1f}"))
+    print_rows(("what", "figure"), rows, given.json)
 
 
 def _away(record: dict[str, float], downtimes: list[tuple[float, float]]) -> bool:

@@ -16,7 +16,7 @@ import sys
 import threading
 from pathlib import Path
 
-from arguments import on_tables, told
+from arguments import on_tables, print_rows, told
 from ask_tell import TABLE, start_server
 
 from rlnas.client import Client
@@ -76,16 +76,16 @@ def main() -> None:
                 apart = regret(over_http(given.to, url, table, config), table)
                 alone = regret(here(given.to, path, config), table)
                 kept.write_text(json.dumps({"apart": apart, "alone": alone}))
-            found = json.loads(kept.read_text())
-            print(
-                f"seed {seed}: over HTTP {found['apart']:.3f}, here {found['alone']:.3f}",
-                flush=True,
-            )
     finally:
         server.terminate()
         server.wait()
     records = [json.loads((given.to / f"{seed}.json").read_text()) for seed in range(given.seeds)]
-    print(f"difference: {told([each['apart'] - each['alone'] for each in records])}")
+    rows = [
+        (seed, round(each["apart"], 3), round(each["alone"], 3))
+        for seed, each in enumerate(records)
+    ]
+    apart = told([each["apart"] - each["alone"] for each in records])
+    print_rows(("seed", "over HTTP", "in one process"), [*rows, ("apart", apart, "")], given.json)
 
 
 def over_http(to: Path, url: str, table: Table, config: dict[str, object]) -> SearchResult:

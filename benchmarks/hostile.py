@@ -6,6 +6,7 @@ file of the root, and leave the server as it was. Printed as a table.
     python benchmarks/hostile.py
 """
 
+import argparse
 import json
 import secrets
 import socket
@@ -16,6 +17,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+
+from arguments import print_rows
 
 TOKEN, READ_TOKEN = secrets.token_urlsafe(24), secrets.token_urlsafe(24)
 _PATIENCE = 30.0
@@ -104,16 +107,19 @@ REQUESTS = (
 
 def main() -> None:
     """Start a server, send everything, and print the answers."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--json", action="store_true", help="Print one JSON object at the end.")
+    given = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder, server(Path(folder)) as port:
         before = held(Path(folder))
-        print("| request | answer | problem |\n|---|---|---|")
-        wrong = 0
+        rows = []
         for request in REQUESTS:
             status, kind, document = sent(port, request)
-            wrong += not refused(request, status, kind, document)
-            print(f"| {request.what} | {status} | {document.get('detail', '')[:90]} |", flush=True)
-        print(f"\n{len(REQUESTS)} requests, {wrong} not refused as they should be")
-        print(f"files of the root changed: {held(Path(folder)) != before}")
+            good = "yes" if refused(request, status, kind, document) else "NO"
+            rows.append((request.what, status, good, document.get("detail", "")[:90]))
+        unchanged = "yes" if held(Path(folder)) == before else "NO"
+        rows.append(("files of the root afterwards", "-", unchanged, "unchanged"))
+    print_rows(("request", "answer", "as it should be", "problem"), rows, given.json)
 
 
 def refused(request: Hostile, status: int, kind: str, document: dict[str, str]) -> bool:

@@ -20,6 +20,7 @@ from pathlib import Path
 
 import httpx2
 import numpy as np
+from arguments import print_rows
 
 from rlnas.config import make_config
 from rlnas.objectives import Metrics
@@ -47,6 +48,7 @@ def main() -> None:
     parser.add_argument(
         "--trials", type=int, default=10_000, help="Trials of the large run. Default: 10,000."
     )
+    parser.add_argument("--json", action="store_true", help="Print one JSON object at the end.")
     given = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
         root = Path(name)
@@ -59,19 +61,18 @@ def main() -> None:
         try:
             assert server.stdout is not None
             address = server.stdout.readline().split()[-1].rstrip("/")
-            print("| address | first, ms | median, ms | slowest, ms |\n|---|---|---|---|")
             with httpx2.Client(base_url=address, timeout=60) as client:
-                for path in ADDRESSES:
-                    times = [timed(client, path) for _ in range(21)]
-                    first, rest = times[0], times[1:]
-                    print(
-                        f"| `{path}` | {first:.0f} | {statistics.median(rest):.0f} | "
-                        f"{max(rest):.0f} |",
-                        flush=True,
-                    )
+                rows = [(f"`{path}`", *answers(client, path)) for path in ADDRESSES]
         finally:
             server.terminate()
             server.wait()
+    print_rows(("address", "first, ms", "median, ms", "slowest, ms"), rows, given.json)
+
+
+def answers(client: httpx2.Client, path: str) -> tuple[int, int, int]:
+    """Return the time of the first answer, and median and slowest of 20 more."""
+    first, *rest = (timed(client, path) for _ in range(21))
+    return round(first), round(statistics.median(rest)), round(max(rest))
 
 
 def timed(client: httpx2.Client, path: str) -> float:

@@ -8,7 +8,7 @@ import pytest
 NUMBER = r"[01]\.\d{3}"
 
 
-_TRAINER = "trainer.py"
+_TRAINER = "trainer"
 
 
 @pytest.fixture
@@ -81,5 +81,5 @@ def test_every_example_is_listed_and_tested(root):
     assert sorted(listed) == sorted(examples)
     tests = (root / "tests" / "test_examples.py").read_text()
     processes = (root / "tests" / "test_service_processes.py").read_text("utf-8")
-    assert f'"examples" / "{_TRAINER}"' in processes  # it needs a server
+    assert f'"examples" / "{_TRAINER}.py"' in processes  # it needs a server
     assert all(f'printed("{name}")' in tests for name in examples if name != _TRAINER)

@@ -7,6 +7,8 @@ import pytest
 
 @pytest.fixture(scope="module")
 def script(root):
+    monkeypatch = pytest.MonkeyPatch()
+    monkeypatch.syspath_prepend(root / "benchmarks")
     return runpy.run_path(str(root / "benchmarks" / "hostile.py"))
 
 
