@@ -65,15 +65,8 @@ class Database:
         Raises:
             StorageError: The disk refused.
         """
-        with self._lock, self._sentence():
-            self._db.execute("BEGIN IMMEDIATE")
-            try:
-                yield self._db
-            except BaseException:
-                if self._db.in_transaction:  # a full disk has rolled back by itself
-                    self._db.execute("ROLLBACK")
-                raise
-            self._db.execute("COMMIT")
+        with self._lock, self._sentence(), transaction(self._db):
+            yield self._db
 
     @contextmanager
     def _sentence(self) -> Iterator[None]:
@@ -84,3 +77,16 @@ class Database:
                 f"{self.path} cannot be used: {error}; free the disk, mend its permissions, or "
                 "restore it from a backup"
             ) from error
+
+
+@contextmanager
+def transaction(db: sqlite3.Connection) -> Iterator[None]:
+    """Commit together what is written within, or nothing of it."""
+    db.execute("BEGIN IMMEDIATE")
+    try:
+        yield
+    except BaseException:
+        if db.in_transaction:  # a full disk has rolled back by itself
+            db.execute("ROLLBACK")
+        raise
+    db.execute("COMMIT")

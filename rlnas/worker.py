@@ -27,6 +27,9 @@ _LEASE = 60.0
 _WAIT = 10.0
 """Seconds to wait at the server where nothing is free (chosen)."""
 
+_INVALID = 422
+"""HTTP status of a body with a wrong field."""
+
 _TOLD = ("seconds", "peak_memory", "latency", "size", "params", "stopped")
 
 
@@ -134,6 +137,8 @@ class Worker:
             trial.tell(outcome.val_accuracy, **_told(outcome))
             self._tell(f"{trial.name}  {outcome.val_accuracy[-1]:.4f}  {outcome.seconds:.1f}s")
         except RefusedError as error:
+            if error.status == _INVALID:  # it would be refused of the next worker too
+                trial.fail(f"what was measured is not what the search rewards: {error}")
             self._tell(f"{trial.name}  not taken: {error}")
 
     def _keep(self, executor: ProcessExecutor) -> None:

@@ -276,7 +276,7 @@ def test_config_that_may_not_be_is_refused_by_its_field(still, given, status, po
 def test_link_out_of_the_data_folder_is_refused(still, tmp_path):
     (tmp_path / "secret.csv").write_text("arch\n0\n")
     (tmp_path / "data" / "link.csv").symlink_to(tmp_path / "secret.csv")
-    problem(still.post("/v1/searches", json=config(space={"name": "link.csv"})), 422)
+    assert problem(still.post("/v1/searches", json=config(space={"name": "link.csv"})), 422)
 
 
 def test_token_is_needed_and_reading_is_not_writing(closed):
@@ -305,16 +305,16 @@ def test_other_hosts_and_other_sites_are_refused(still):
 
 def test_bodies_are_bounded(still):
     large = b'{"name": "' + b"a" * LARGEST_BODY + b'"}'
-    problem(still.post("/v1/searches", content=large), 413)
+    assert problem(still.post("/v1/searches", content=large), 413)
 
     def pieces():
         for _ in range(LARGEST_BODY // 50_000 + 2):
             yield b" " * 50_000
 
-    problem(still.post("/v1/searches", content=pieces()), 413)
+    assert problem(still.post("/v1/searches", content=pieces()), 413)
     headers = {"content-type": "application/json"}
-    problem(still.post("/v1/searches", content=b"{", headers=headers), 422)
-    problem(still.post("/v1/searches", content=b"[" * 100_000, headers=headers), 400)
+    assert problem(still.post("/v1/searches", content=b"{", headers=headers), 422)
+    assert problem(still.post("/v1/searches", content=b"[" * 100_000, headers=headers), 400)
 
 
 @pytest.mark.parametrize(
@@ -327,7 +327,7 @@ def test_bodies_are_bounded(still):
     ],
 )
 def test_figures_that_are_none_are_refused(client, ended, body):
-    problem(tell(client, "whole", ended[0], metrics=body), 422)
+    assert problem(tell(client, "whole", ended[0], metrics=body), 422)
 
 
 def test_numbers_that_are_none_are_refused(client, ended):
@@ -335,7 +335,7 @@ def test_numbers_that_are_none_are_refused(client, ended):
     for number in ("NaN", "Infinity", "1e999"):
         text = f'{{"lease": "{ended[0]["lease"]}", "metrics": {{"val_accuracy": [{number}]}}}}'
         headers = {"content-type": "application/json"}
-        problem(client.post(path, content=text, headers=headers), 422)
+        assert problem(client.post(path, content=text, headers=headers), 422)
 
 
 def test_search_that_trains_here_gives_nothing_to_workers(still):

@@ -168,6 +168,26 @@ def test_trainer_of_the_examples_and_a_worker_train_one_search(server, root):
     assert json.loads(path.read_text())["class_name"] == "Functional"
 
 
+def test_worker_measures_what_the_search_weighs(server):
+    config = {
+        "engine": {"executor": "external", "workers": 1},
+        "controller": {"name": "random"},
+        "space": {"input_shape": [8, 8, 1], "classes": 10, "max_layers": 3},
+        "objective": {"cost": "latency", "target": 5.0},
+        "recipe": {"epochs": 1},
+        "budget": {"trials": 1},
+        "name": "quick",
+    }
+    with rlnas.Client(server.address) as client:
+        search = client.create(config)
+        words = [sys.executable, "-m", "rlnas", "worker", "--server", server.address]
+        words += ["--search", "quick", "--dataset", "digits", "--workers", "1"]
+        subprocess.run(words, check=True, capture_output=True, timeout=300)
+        (trial,) = search.trials()
+    assert trial["state"] == "done"
+    assert trial["metrics"]["latency"] > 0
+
+
 def test_client_tells_what_is_wrong_in_one_sentence(server):
     with rlnas.Client(server.address) as client:
         with pytest.raises(RefusedError, match="no search 'nothing'") as found:

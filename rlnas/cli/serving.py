@@ -142,7 +142,10 @@ def worker(server: str, search: str, most: int | None, **values: Any) -> None:
         time_limit=config.engine.child_time_limit,
         memory_limit=config.engine.child_memory,
     )
-    training = TrainingSettings(metric=found.show()["metric"])
+    shown = found.show()
+    training = TrainingSettings(
+        metric=shown["metric"], latency=shown["cost"] == "latency", size=shown["cost"] == "size"
+    )
     with client:
         trained = Worker(found, data, settings, training, click.echo).run(most)
     click.echo(f"trained {trained} trials")

@@ -16,6 +16,7 @@ from rlnas.config.fields import (
     or_auto,
     refusal,
 )
+from rlnas.config.names import EXTERNAL
 
 OFFERED = 16
 """Children that are offered to trainers elsewhere at a time: as many may train (chosen)."""
@@ -176,7 +177,7 @@ class EngineConfig(Record):
             given.append(f"--gpus {self.gpus}")
         if (self.workers or 1) > 1:
             given.append(f"--workers {self.workers}")
-        if self.chosen == "external" and (
+        if self.chosen == EXTERNAL and (
             elsewhere := [each for each in given if each.startswith(_HERE)]
         ):
             raise refusal(

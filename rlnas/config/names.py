@@ -5,7 +5,9 @@ PRESETS = ("default", "zoph", "enas", "nats")
 CONTROLS = ("random",)
 SURROGATES = ("gp", "forest", "none")
 FIDELITIES = ("full", "median", "halving")
-EXECUTORS = ("process", "inline", "ray", "external")
+EXTERNAL = "external"
+"""The executor of searches whose children are trained elsewhere."""
+EXECUTORS = ("process", "inline", "ray", EXTERNAL)
 SPACES = ("image", "image-skip", "text", "audio", "tabular")
 KINDS = ("image", "text", "audio", "tabular")
 DATASETS = ("digits", "mnist", "fashion_mnist", "cifar10", "cifar100")

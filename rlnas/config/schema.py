@@ -27,6 +27,7 @@ from rlnas.config.fields import (
 from rlnas.config.names import (
     CONTROLS,
     DATASETS,
+    EXTERNAL,
     FIDELITIES,
     RECIPE_PARTS,
     SPACES,
@@ -331,8 +332,7 @@ class SearchConfig(Record):
 
     @model_validator(mode="after")
     def _trained_elsewhere(self) -> "SearchConfig":
-        external = self.engine.chosen == "external"
-        if not external:
+        if self.engine.chosen != EXTERNAL:
             for name in ("input_shape", "classes"):
                 if getattr(self.space, name) is not None:
                     raise refusal(

@@ -8,7 +8,14 @@ from pathlib import Path
 from typing import Any
 
 from rlnas.children.decoder import decode
-from rlnas.config import OFFERED, SearchConfig, default_root, is_table_of_networks, make_config
+from rlnas.config import (
+    EXTERNAL,
+    OFFERED,
+    SearchConfig,
+    default_root,
+    is_table_of_networks,
+    make_config,
+)
 from rlnas.controllers import Controller, check_controller_class, make_controller
 from rlnas.errors import ConfigError, DataError, SpaceError
 from rlnas.evaluation import Executor, Job, read_strings
@@ -29,9 +36,6 @@ from rlnas.search.settings import check_config, joined, with_whole_paths
 from rlnas.search.setup import chain_space, make_objective, versions, with_recipes
 from rlnas.search.stopping import saved_when_stopped
 from rlnas.spaces import Architecture, Space, TableSpace, fingerprint
-
-EXTERNAL = "external"
-"""The name of the executor, and of the evaluator that such a run says it has."""
 
 _NORM_MOMENTUM = 0.9
 """Of the networks that trainers get (chosen): right for a few hundred steps of training."""

@@ -16,6 +16,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+from rlnas.config import EXTERNAL
+from rlnas.database import transaction
 from rlnas.errors import RunError, StorageError
 from rlnas.evaluation import Outcome
 from rlnas.objectives import Failure, Metrics
@@ -200,7 +202,7 @@ class Journal:
     def is_whole(self) -> bool:
         """Return whether an ended run has what its result is made of: trial and contender."""
         meta = self.meta()
-        if meta["status"] != "done" or meta["evaluator"] == "external":
+        if meta["status"] != "done" or meta["evaluator"] == EXTERNAL:
             return True
         best = meta["best_trial"]
         with self._sentences():
@@ -359,15 +361,8 @@ class Journal:
 
     @contextmanager
     def _commit(self) -> Iterator[sqlite3.Connection]:
-        with self._sentences():
-            self._db.execute("BEGIN IMMEDIATE")
-            try:
-                yield self._db
-            except BaseException:
-                if self._db.in_transaction:  # a full disk has rolled back by itself
-                    self._db.execute("ROLLBACK")
-                raise
-            self._db.execute("COMMIT")
+        with self._sentences(), transaction(self._db):
+            yield self._db
 
     @contextmanager
     def _sentences(self) -> Iterator[None]:

@@ -5,11 +5,11 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
-from rlnas.config import SearchConfig, make_config, with_flags
+from rlnas.config import EXTERNAL, SearchConfig, make_config, with_flags
 from rlnas.errors import RunError
 from rlnas.search.changes import DONE, goes_on, is_other_budget
 from rlnas.search.export import copy_export, copy_untrained
-from rlnas.search.external import EXTERNAL, ExternalSearch
+from rlnas.search.external import ExternalSearch
 from rlnas.search.folder import RunFolder
 from rlnas.search.progress import SearchProgress, Silence
 from rlnas.search.result import SearchResult, read_result

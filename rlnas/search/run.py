@@ -12,6 +12,7 @@ from rlnas.children.data import Data
 from rlnas.children.datasets import load_data
 from rlnas.children.runtime import prepare
 from rlnas.config import (
+    EXTERNAL,
     SearchConfig,
     default_root,
     make_config,
@@ -103,7 +104,7 @@ class Search:
             raise ConfigError(f"root: expected the path of a folder, got {type(root).__name__}")
         self.root = Path(root) if root is not None else default_root()
         self._progress = progress or Silence()
-        if self.config.engine.chosen == "external":
+        if self.config.engine.chosen == EXTERNAL:
             raise ConfigError(
                 "the executor external trains nothing here, got it with rlnas.Search; use "
                 "rlnas.ExternalSearch, or leave it out"

@@ -39,6 +39,7 @@ class Summary:
         dataset: Name of the data set.
         executor: Who trains the children.
         metric: What is rewarded.
+        cost: What counts beside it, or None.
         seed: Seed of the run.
         python: It needs objects that only the user's own Python has.
         trials: Trials that have ended.
@@ -63,6 +64,7 @@ class Summary:
     dataset: str
     executor: str
     metric: str
+    cost: str | None
     seed: int
     python: bool
     trials: int
@@ -234,6 +236,7 @@ def _summary(name: str, journal: Journal) -> Summary:
         dataset=meta["data"]["name"],
         executor=config["engine"]["executor"] or "process",
         metric=config["objective"]["metric"],
+        cost=config["objective"]["cost"],
         seed=config["seed"],
         python=bool(meta["own"]),
         trials=counts[DONE] + counts[FAILED],

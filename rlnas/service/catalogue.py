@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from rlnas.config import BudgetConfig
+from rlnas.config import EXTERNAL, BudgetConfig
 from rlnas.config.fields import is_file_of_rules, is_table_of_networks
 from rlnas.errors import RlnasError
 from rlnas.evaluation.process import LOG
@@ -133,7 +133,7 @@ class Catalogue:
         """Tell whether the children of a search are trained elsewhere."""
         entry = self._jobs.find(name)
         if entry is not None:
-            return entry.executor == "external"
+            return entry.executor == EXTERNAL
         return RunFolder(self._jobs.root, name).leases.is_file()
 
     def has_leases(self, name: str) -> bool:
@@ -375,8 +375,9 @@ def _not_begun(config: Mapping[str, Any]) -> dict[str, Any]:
     return {
         "executor": executor,
         "controller": config.get("controller", {}).get("name", "ppo"),
-        "dataset": (own if _is_file(own) else None) if executor == "external" else dataset,
+        "dataset": (own if _is_file(own) else None) if executor == EXTERNAL else dataset,
         "metric": config.get("objective", {}).get("metric", "accuracy"),
+        "cost": config.get("objective", {}).get("cost"),
         "seed": config.get("seed", 0),
         "python": False,
         "trials": 0,

@@ -40,6 +40,7 @@ class Search(Model):
     controller: str
     dataset: str | None
     metric: str
+    cost: str | None = Field(description="What counts beside the metric")
     seed: int
     python: bool = Field(description="It needs objects that only the user's own Python has")
     trials: Count = Field(description="Trials that have ended")

@@ -19,7 +19,7 @@ from rlnas.service.jobs import JobFolder, Jobs
 BUSY = 75
 """Exit code where another runner has the search (EX_TEMPFAIL of sysexits.h)."""
 
-_BROKEN = 70
+BROKEN = 70
 """Exit code of an error that is a mistake of rlnas (EX_SOFTWARE)."""
 
 
@@ -61,7 +61,7 @@ def _searched(root: Path, name: str) -> tuple[int, str]:
         return InterruptedRunError.exit_code, "stopped before anything was begun"
     except Exception as error:  # the log has the traceback, the user one sentence
         sys.excepthook(type(error), error, error.__traceback__)
-        return _BROKEN, f"{type(error).__name__}: {first_line(error)}; the log has more"
+        return BROKEN, f"{type(error).__name__}: {first_line(error)}; the log has more"
     return 0, "ended"
 
 

@@ -11,10 +11,11 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from rlnas.errors import RlnasError
+from rlnas.config import EXTERNAL
+from rlnas.errors import InterruptedRunError, NoValidChildError, RlnasError, UsageError
 from rlnas.search.folder import RunFolder
 from rlnas.service.jobs import RUN, Entry, JobFolder, Jobs
-from rlnas.service.runner import BUSY
+from rlnas.service.runner import BROKEN, BUSY
 
 MOST_DEATHS = 5
 """Times in a row a runner may end without a word and without a new trial (chosen)."""
@@ -28,10 +29,8 @@ _FIRST_PAUSE, _LONGEST_PAUSE = 1.0, 60.0
 _PATIENCE = 60.0
 """Seconds a runner has to save and end before it is killed, which loses nothing (chosen)."""
 
-_FINAL = (2, 3, 70)
+_FINAL = (UsageError.exit_code, NoValidChildError.exit_code, BROKEN)
 """Exit codes that another try would end with again: wrong usage, no valid child, a mistake."""
-
-_INTERRUPTED = 130
 
 _LOG = logging.getLogger("rlnas.service")
 
@@ -124,15 +123,15 @@ class Supervisor:
         waiting: list[Entry] = []
         for entry in entries:
             if self._is_at_work(entry):
-                busy += entry.executor != "external"
+                busy += entry.executor != EXTERNAL
             elif entry.wanted == RUN and not entry.failed and not entry.ended:
                 waiting.append(entry)
         for entry in waiting:
-            if entry.executor != "external" and busy >= self._at_once:
+            if entry.executor != EXTERNAL and busy >= self._at_once:
                 continue
             if time.monotonic() >= self._not_before.get(entry.name, 0.0):
                 self._start(entry)
-                busy += entry.executor != "external"
+                busy += entry.executor != EXTERNAL
 
     def _is_at_work(self, entry: Entry) -> bool:
         """Return whether a search has a runner; end one that is not wanted, hear one that ended."""
@@ -177,7 +176,7 @@ class Supervisor:
             self._jobs.end(name)
         elif outcome is not None and outcome[0] in _FINAL:
             self._jobs.fail(name, outcome[1])
-        elif outcome is not None and outcome[0] == _INTERRUPTED:
+        elif outcome is not None and outcome[0] == InterruptedRunError.exit_code:
             self._jobs.want(name, "pause")  # somebody stopped it by hand
         else:
             self._died(entry, runner, outcome[1] if outcome else "its process ended without a word")

@@ -11,7 +11,7 @@ from fastapi.responses import FileResponse, PlainTextResponse
 from sse_starlette import EventSourceResponse, ServerSentEvent
 from starlette.concurrency import run_in_threadpool
 
-from rlnas.config import SearchConfig
+from rlnas.config import EXTERNAL, SearchConfig
 from rlnas.search.folder import RunFolder
 from rlnas.search.summary import TrialQuery
 from rlnas.service import models
@@ -70,7 +70,7 @@ def create_search(
     """Begin a search. The fields are those of the command line; all may be left out."""
     admitted = parts.admission.admitted(config)
     executor = admitted.engine.chosen
-    stem = f"{'external' if executor == 'external' else 'search'}-{admitted.controller.name}"
+    stem = f"{EXTERNAL if executor == EXTERNAL else 'search'}-{admitted.controller.name}"
     entry, new = parts.jobs.add(
         admitted.name,
         "".join(each if each.isalnum() or each in "-_" else "-" for each in stem)[:60],
