@@ -80,6 +80,7 @@ REQUESTS = (
     ),
     _post("sent by a page of another site", {}, 403, headers={"Origin": "http://evil.example"}),
     _post("sent from a sandboxed frame", {}, 403, headers={"Origin": "null"}),
+    _post("origin that is no address", {}, 403, headers={"Origin": "http://["}),
     _post("told to be cross-site", {}, 403, headers={"Sec-Fetch-Site": "cross-site"}),
     Hostile("host of somebody else (DNS rebinding)", 421, headers={"Host": "evil.example"}),
     Hostile("body of 2 MB", 413, "POST", body=b"[" * 2_000_000),

@@ -297,8 +297,8 @@ def test_token_is_needed_and_reading_is_not_writing(closed):
 
 def test_other_hosts_and_other_sites_are_refused(still):
     problem(still.get("/v1/searches", headers={"Host": "evil.example"}), 421)
-    evil = {"Origin": "http://evil.example"}
-    problem(still.post("/v1/searches", json={}, headers=evil), 403)
+    for origin in ("http://evil.example", "http://[", "null", ""):
+        assert problem(still.post("/v1/searches", json={}, headers={"Origin": origin}), 403)
     problem(still.get("/v1/searches", headers={"Sec-Fetch-Site": "cross-site"}), 403)
     assert still.get("/v1/searches", headers={"Origin": HOST}).status_code == 200
 
@@ -336,6 +336,53 @@ def test_numbers_that_are_none_are_refused(client, ended):
         text = f'{{"lease": "{ended[0]["lease"]}", "metrics": {{"val_accuracy": [{number}]}}}}'
         headers = {"content-type": "application/json"}
         assert problem(client.post(path, content=text, headers=headers), 422)
+
+
+def test_key_of_a_deleted_search_can_be_used_again(still):
+    headers = {"Idempotency-Key": "once"}
+    first, second = (config(name=name) for name in ("first", "second"))
+    assert still.post("/v1/searches", json=first, headers=headers).status_code == 201
+    thrown = still.delete("/v1/searches/first").json()["id"]
+    assert still.post("/v1/searches", json=second, headers=headers).status_code == 201
+    assert still.post(f"/v1/trash/{thrown}:restore").json()["name"] == "first"
+    again = still.post("/v1/searches", json=second, headers=headers)
+    assert (again.status_code, again.json()["name"]) == (200, "second")
+
+
+def test_description_has_the_names_and_bounds_of_fields(still, closed):
+    found = still.get("/v1/openapi.json").json()["components"]
+    engine = found["schemas"]["EngineConfig"]["properties"]
+    assert {"exclusiveMinimum": 0, "type": "number"} in engine["child_memory"]["anyOf"]
+    assert "external" in engine["executor"]["enum"]
+    recipe = found["schemas"]["RecipeConfig"]["properties"]
+    assert "adamw" in recipe["optimizer"]["enum"]
+    assert "securitySchemes" not in found
+    told = closed.get("/v1/openapi.json", headers={"Authorization": f"Bearer {READ}"}).json()
+    assert told["security"] == [{"token": []}]
+    assert told["paths"]["/healthz"]["get"]["security"] == []
+
+
+def test_only_so_many_searches_may_wait(still, monkeypatch):
+    monkeypatch.setattr("rlnas.service.jobs.MOST_WANTED", 2)
+    made = [still.post("/v1/searches", json=config()).json()["name"] for _ in range(2)]
+    told = problem(still.post("/v1/searches", json=config()), 429)
+    assert told["type"].endswith("too-many-searches")
+    still.post(f"/v1/searches/{made[0]}:stop")
+    assert still.post("/v1/searches", json=config()).status_code == 201
+
+
+def test_external_searches_beyond_their_number_are_queued(tmp_path):
+    table_of(tmp_path)
+    app = make_app(Settings(root=tmp_path / "runs", data=tmp_path, external_at_once=1))
+    with TestClient(app, HOST) as client:
+        for name in ("first", "second"):
+            assert client.post("/v1/searches", json=config(name=name)).status_code == 201
+        in_state(client, "first", "searching")
+        assert client.get("/v1/searches/second").json()["state"] == "queued"
+        client.post("/v1/searches/first:stop")
+        in_state(client, "second", "searching")
+        client.post("/v1/searches/second:stop")
+        in_state(client, "second", "stopped")
 
 
 def test_search_that_trains_here_gives_nothing_to_workers(still):

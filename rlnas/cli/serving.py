@@ -44,6 +44,13 @@ from rlnas.config import make_config, with_flags
     help="Searches that train here at the same time; the others wait their turn.",
 )
 @click.option(
+    "--external-at-once",
+    type=click.IntRange(1, 1000),
+    default=10,
+    show_default=True,
+    help="Searches at the same time whose children are trained elsewhere (executor external).",
+)
+@click.option(
     "--allow-python",
     is_flag=True,
     help="Let clients name Python objects (module:name): whoever may start searches then runs "
@@ -63,6 +70,7 @@ def serve(
     port: int,
     data: Path | None,
     at_once: int,
+    external_at_once: int,
     allow_python: bool,
     allow_hosts: tuple[str, ...],
 ) -> None:
@@ -80,6 +88,7 @@ def serve(
         data=data,
         python=allow_python,
         at_once=at_once,
+        external_at_once=external_at_once,
         access=access_from(dict(os.environ)),
     )
     run(settings, host, port, tell=click.echo, allow_hosts=allow_hosts)

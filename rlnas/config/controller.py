@@ -2,12 +2,15 @@
 
 from typing import Annotated
 
-from pydantic import AfterValidator, model_validator
+from pydantic import model_validator
 
 from rlnas.config.fields import (
+    CONTROLLER_NAMES,
+    Checked,
     Count,
     Number,
     Record,
+    Switch,
     controller_name,
     known,
     option,
@@ -43,7 +46,7 @@ _OWNERS = {
 class ControllerConfig(Record):
     """Who proposes architectures, and how it learns."""
 
-    name: Annotated[str, AfterValidator(controller_name)] = option(
+    name: Annotated[str, Checked(controller_name, {"pattern": CONTROLLER_NAMES})] = option(
         "ppo",
         "Who proposes: ppo, an LSTM policy with a surrogate; reinforce, the LSTM of Zoph & Le "
         "2016; dqn, Q-learning after MetaQNN; evolution (Real et al. 2019), genetic, local, "
@@ -109,7 +112,7 @@ class ControllerConfig(Record):
         "What the policy of ppo learns before the first trial: the name or the folder of an "
         "earlier run, or flops, that larger networks are better. Default: nothing.",
     )
-    from_reference: bool = option(
+    from_reference: Switch = option(
         True,
         "Let ppo learn what the reference child earned, which is trained before the search anyway, "
         "and, with a surrogate, begin with edits of it. "

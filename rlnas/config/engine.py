@@ -6,17 +6,20 @@ from typing import Annotated
 from pydantic import AfterValidator, BeforeValidator, model_validator
 
 from rlnas.config.fields import (
+    GPU_NUMBERS,
+    Checked,
     Count,
     Megabytes,
     Record,
     Seconds,
+    Switch,
     executor_name,
     gpu_numbers,
     option,
     or_auto,
     refusal,
 )
-from rlnas.config.names import EXTERNAL
+from rlnas.config.names import EXECUTORS, EXTERNAL
 
 OFFERED = 16
 """Children that are offered to trainers elsewhere at a time: as many may train (chosen)."""
@@ -40,7 +43,7 @@ def _ray_address(address: str | None) -> str | None:
 class EngineConfig(Record):
     """Where children are trained, and what they may take."""
 
-    executor: Annotated[str | None, AfterValidator(executor_name)] = option(
+    executor: Annotated[str | None, Checked(executor_name, {"enum": [*EXECUTORS, None]})] = option(
         None,
         "process trains children in worker processes, so that none can hurt the search; inline "
         "trains them one after the other in the search's own process; ray trains them on a Ray "
@@ -60,7 +63,7 @@ class EngineConfig(Record):
         "The Ray cluster: auto for the one this machine belongs to, or HOST:PORT; rlnas must be "
         "installed on its nodes. Default: one of this machine's own.",
     )
-    gpus: Annotated[str | None, BeforeValidator(gpu_numbers)] = option(
+    gpus: Annotated[str | None, BeforeValidator(gpu_numbers), GPU_NUMBERS] = option(
         None,
         "GPUs that children are trained on: all, none, or their numbers as nvidia-smi counts, for "
         "example 0,1. Default: all that the backend of Keras can use.",
@@ -77,7 +80,7 @@ class EngineConfig(Record):
         "(chosen).",
         ge=0,
     )
-    isolate: bool = option(
+    isolate: Switch = option(
         False, "Give each child a process of its own; it costs half a second each (chosen)."
     )
     child_time_limit: Seconds | None = option(
@@ -94,23 +97,23 @@ class EngineConfig(Record):
         "none.",
         gt=0,
     )
-    mixed_precision: bool = option(
+    mixed_precision: Switch = option(
         False,
         "Children compute in bfloat16 and keep their weights in float32: faster on GPUs from "
         "2020 on and on CPUs with AMX, where children are large. What is exported computes in "
         "float32 (chosen).",
     )
-    jit_compile: bool = option(
+    jit_compile: Switch = option(
         False,
         "Compile each child's step with XLA: it takes seconds, and pays where trainings are long. "
         "JAX always does (chosen).",
     )
-    latency: bool = option(
+    latency: Switch = option(
         False,
         "Measure how long each trained child takes for one example, beside whatever else runs "
         "(chosen).",
     )
-    deterministic: bool = option(
+    deterministic: Switch = option(
         False,
         "The same seed gives the same run with any number of workers: each child has one thread "
         "(or --threads), and results are learned from in the order of the proposals. "

@@ -1,18 +1,23 @@
 """What the fields of the config have in common: their types, and how texts are read."""
 
 import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Annotated, Any
 
 from pydantic import (
-    AfterValidator,
     BaseModel,
     BeforeValidator,
     ConfigDict,
     Field,
     FiniteFloat,
+    GetCoreSchemaHandler,
+    GetJsonSchemaHandler,
     JsonValue,
+    Strict,
+    WithJsonSchema,
 )
-from pydantic_core import PydanticCustomError
+from pydantic_core import PydanticCustomError, core_schema
 
 from rlnas.config.imports import is_import_name
 from rlnas.config.names import CONTROLLERS, EXECUTORS, SPACES
@@ -75,12 +80,50 @@ def gpu_numbers(value: Any) -> Any:
     raise ValueError('"all", "none" or numbers such as "0,1"')
 
 
+GPU_NUMBERS = WithJsonSchema(
+    {
+        "anyOf": [
+            {"type": "string", "pattern": "^(all|none|[0-9]+(,[0-9]+)*)$"},
+            {"type": "integer", "minimum": 0},
+            {"type": "array", "items": {"type": "integer", "minimum": 0}, "minItems": 1},
+            {"type": "null"},
+        ]
+    }
+)
+"""What `gpu_numbers` reads."""
+
+
 def or_auto(value: Any) -> Any:
     """Read ``auto`` as nothing given."""
     return None if value == "auto" else value
 
 
-def known(what: str, names: tuple[str, ...]) -> AfterValidator:
+@dataclass(frozen=True, slots=True, eq=False)
+class Checked:
+    """A check of a field, and what the JSON schema says of it.
+
+    Attributes:
+        check: Returns the value, or raises what `refusal` returns.
+        schema: Further keywords of the JSON schema.
+    """
+
+    check: Callable[[Any], Any]
+    schema: Mapping[str, JsonValue]
+
+    def __get_pydantic_core_schema__(
+        self, source: Any, handler: GetCoreSchemaHandler
+    ) -> core_schema.CoreSchema:
+        """Check behind what pydantic checks by itself."""
+        return core_schema.no_info_after_validator_function(self.check, handler(source))
+
+    def __get_pydantic_json_schema__(
+        self, schema: core_schema.CoreSchema, handler: GetJsonSchemaHandler
+    ) -> dict[str, Any]:
+        """Describe the field."""
+        return {**handler(schema), **self.schema}
+
+
+def known(what: str, names: tuple[str, ...]) -> Checked:
     """Return a check that a text is one of the known names."""
 
     def check(value: str) -> str:
@@ -88,7 +131,11 @@ def known(what: str, names: tuple[str, ...]) -> AfterValidator:
             raise refusal(unknown_name(what, value, names))
         return value
 
-    return AfterValidator(check)
+    return Checked(check, {"enum": list(names)})
+
+
+CONTROLLER_NAMES = rf"^({'|'.join(CONTROLLERS)}|[A-Za-z_][A-Za-z0-9_.]*:[A-Za-z_][A-Za-z0-9_]*)$"
+"""What names of controllers look like."""
 
 
 def controller_name(name: str) -> str:
@@ -141,6 +188,7 @@ def executor_name(name: str | None) -> str | None:
 Whole = Annotated[int, _not_bool("a whole number")]
 Count = Annotated[int, Field(gt=0), _not_bool("a whole number")]
 Number = Annotated[FiniteFloat, _not_bool("a number")]
+Switch = Annotated[bool, Strict()]
 Seconds = Annotated[Number, BeforeValidator(_seconds)]
 Megabytes = Annotated[Number, BeforeValidator(_megabytes)]
 
@@ -158,7 +206,25 @@ def option(default: Any, text: str, *, flag: str | None = None, **limits: Any) -
     return Field(default=default, description=text, json_schema_extra=extra, **limits)
 
 
+_KEYWORDS = {
+    "gt": "exclusiveMinimum",
+    "ge": "minimum",
+    "lt": "exclusiveMaximum",
+    "le": "maximum",
+}
+
+
+def _with_bounds(schema: dict[str, Any]) -> None:
+    """Name bounds as JSON schema does, where pydantic leaves its own names: beside null."""
+    for field in schema["properties"].values():
+        for branch in field.get("anyOf", ()):
+            for name in _KEYWORDS.keys() & branch.keys():
+                branch[_KEYWORDS[name]] = branch.pop(name)
+
+
 class Record(BaseModel):
     """A part of the config: unknown fields are refused, nothing changes once read."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True)
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, validate_default=True, json_schema_extra=_with_bounds
+    )

@@ -4,7 +4,7 @@ from typing import Annotated, Any
 
 from pydantic import BeforeValidator
 
-from rlnas.config.fields import Count, Number, Record, known, option, refusal
+from rlnas.config.fields import Count, Number, Record, Switch, known, option, refusal
 from rlnas.config.names import (
     AUGMENTATIONS,
     AUGMENTATIONS_OF,
@@ -70,7 +70,7 @@ class RecipeConfig(Record):
     l1: Number = option(0.0, "Weight of the L1 penalty on kernels (chosen).", ge=0)
     l2: Number = option(0.0, "Weight of the L2 penalty on kernels (chosen).", ge=0)
     dropout: Number = option(0.0, "Rate of a dropout before the head (chosen).", ge=0, lt=1)
-    batch_norm: bool = option(
+    batch_norm: Switch = option(
         False,
         "A batch normalisation before the head; that of each convolution is part of the "
         "architecture (chosen).",

@@ -17,6 +17,7 @@ from rlnas.config.fields import (
     Number,
     Record,
     Seconds,
+    Switch,
     Whole,
     is_table_of_networks,
     known,
@@ -241,7 +242,7 @@ class FinalConfig(Record):
         "heart (chosen).",
         flag="--final-epochs",
     )
-    refit: bool = option(
+    refit: Switch = option(
         True,
         "Train the one to keep, and the reference child and --baseline beside it, once more on "
         "training and validation data together, as the searches of scikit-learn do (chosen).",

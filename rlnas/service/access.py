@@ -25,7 +25,7 @@ LARGEST_BODY = 1_000_000
 SLOWEST_BODY = 10.0
 """Seconds within which a body must have come (chosen)."""
 
-_OPEN = ("/healthz", "/readyz", "/login", "/static/")
+OPEN = ("/healthz", "/readyz", "/login", "/static/")
 """Addresses that tell nothing of a search, and need no token."""
 
 _LOOKING = ("/tensorboard/", "/logout")
@@ -143,7 +143,7 @@ class Guard:
         length = headers.get("content-length")
         if length is not None and (not length.isdecimal() or int(length[:12]) > LARGEST_BODY):
             raise _too_large()
-        if scope["path"].startswith(_OPEN):
+        if scope["path"].startswith(OPEN):
             return
         right = self._right(headers)
         if right is None and scope["method"] == "GET" and "text/html" in headers.get("accept", ""):
@@ -165,7 +165,7 @@ class Guard:
         origin = headers.get("origin")
         foreign = headers.get("sec-fetch-site") in ("cross-site", "same-site")
         if origin is not None and origin != "null":
-            foreign = foreign or urlsplit(origin).netloc.lower() != headers.get("host", "").lower()
+            foreign = foreign or _netloc(origin) != headers.get("host", "").lower()
         navigates = scope["method"] == "GET" and headers.get("sec-fetch-mode") == "navigate"
         if (foreign or origin == "null") and not navigates:
             raise Problem(403, "cross-site", "requests from pages of other sites are refused")
@@ -228,6 +228,14 @@ def _headers(scope: Scope) -> dict[str, str]:
     return {
         name.decode("latin-1").lower(): value.decode("latin-1") for name, value in scope["headers"]
     }
+
+
+def _netloc(origin: str) -> str:
+    """Return host and port of a header ``Origin``; nothing where it is no address."""
+    try:
+        return urlsplit(origin).netloc.lower()
+    except ValueError:
+        return ""
 
 
 def _host(header: str) -> str:

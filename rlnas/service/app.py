@@ -8,7 +8,7 @@ from typing import Any
 from fastapi import FastAPI
 
 from rlnas._version import __version__
-from rlnas.service.access import Guard
+from rlnas.service.access import OPEN, Guard
 from rlnas.service.parts import Parts, Settings
 from rlnas.service.problems import MEDIA_TYPE, ProblemDocument, add_handlers
 from rlnas.service.routes import boards, health, pages, searches, workers
@@ -72,12 +72,12 @@ def make_app(settings: Settings) -> Guard:
     add_handlers(app)
     for module in (searches, workers, health, pages, boards):
         app.include_router(module.router)
-    _describe_problems(app)
+    _describe(app, token=settings.access.write is not None)
     return Guard(app, settings.access)
 
 
-def _describe_problems(app: FastAPI) -> None:
-    """Put the problem document among the described models."""
+def _describe(app: FastAPI, *, token: bool) -> None:
+    """Put the problem document among the described models, and the token if one is needed."""
     made = app.openapi
 
     def described() -> dict[str, Any]:
@@ -88,6 +88,13 @@ def _describe_problems(app: FastAPI) -> None:
             own = ProblemDocument.model_json_schema(ref_template=template)
             models |= own.pop("$defs", {})
             models["ProblemDocument"] = own
+        if token:
+            schemes = {"token": {"type": "http", "scheme": "bearer"}}
+            schema["components"]["securitySchemes"] = schemes
+            schema["security"] = [{"token": []}]
+            for path in (path for path in schema["paths"] if path.startswith(OPEN)):
+                for operation in schema["paths"][path].values():
+                    operation["security"] = []
         return schema
 
     app.openapi = described  # type: ignore[method-assign]

@@ -24,6 +24,9 @@ from rlnas.search.folder import RunFolder, free_name
 RUN, PAUSE, STOP = "run", "pause", "stop"
 """What may be wanted of a search."""
 
+MOST_WANTED = 500
+"""Searches that run or wait at a time (chosen); a further one is refused."""
+
 _TABLES = """
 CREATE TABLE IF NOT EXISTS searches (
     name TEXT PRIMARY KEY, created REAL NOT NULL, wanted TEXT NOT NULL, config TEXT NOT NULL,
@@ -36,6 +39,10 @@ CREATE TABLE IF NOT EXISTS trash (
 
 class TakenError(RunError):
     """There is a search of this name, or another was made with this idempotency key."""
+
+
+class CrowdedError(RunError):
+    """So many searches wait already that no further one is taken."""
 
 
 class BusyError(RunError):
@@ -199,6 +206,7 @@ class Jobs:
 
         Raises:
             TakenError: The name is taken, or the key belongs to another request.
+            CrowdedError: Too many run or wait already.
         """
         body = json.dumps([name, config], sort_keys=True)
         with self._db.writing() as db:
@@ -211,6 +219,7 @@ class Jobs:
                     )
                 if row is not None:
                     return _entry(row), False
+            _check_room(db)
             taken = name if name is not None else self._next_name(db, stem)
             if self._is_taken(db, taken):
                 raise TakenError(f"there is a search called {taken}; choose another name")
@@ -345,6 +354,9 @@ class Jobs:
                 raise TakenError(f"there is a search called {name} now; delete that one first")
             if row["entry"] is not None:
                 stored = {**json.loads(row["entry"]), "wanted": STOP}
+                used = db.execute("SELECT 1 FROM searches WHERE key = ?", (stored["key"],))
+                if used.fetchone() is not None:  # by a search that was made meanwhile
+                    stored["key"] = None
                 marks = ", ".join("?" * len(stored))
                 db.execute(
                     f"INSERT INTO searches ({', '.join(stored)}) VALUES ({marks})",
@@ -392,6 +404,17 @@ def _trashed(db: sqlite3.Connection, number: str) -> sqlite3.Row:
     if row is None:
         raise RunError(f"there is nothing with the id {number!r} in the trash; see GET /v1/trash")
     return row
+
+
+def _check_room(db: sqlite3.Connection) -> None:
+    wanted = db.execute(
+        "SELECT COUNT(*) FROM searches WHERE wanted = ? AND failed IS NULL AND NOT ended", (RUN,)
+    ).fetchone()[0]
+    if wanted >= MOST_WANTED:
+        raise CrowdedError(
+            f"{wanted} searches run or wait already, expected fewer than {MOST_WANTED}; stop some, "
+            "or wait until they have ended"
+        )
 
 
 def _entry(row: sqlite3.Row) -> Entry:

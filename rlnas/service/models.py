@@ -2,10 +2,21 @@
 
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, FiniteFloat, StringConstraints
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    FiniteFloat,
+    JsonValue,
+    Strict,
+    StringConstraints,
+)
 
 NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$"
 
+_NULL: JsonValue = {"type": "null"}
 _MOST_EPOCHS, _MOST_EXTRA, _MOST_AT_ONCE = 10_000, 50, 100
 
 
@@ -17,7 +28,22 @@ def _clean(text: str) -> str:
 Name = Annotated[str, StringConstraints(pattern=NAME)]
 Token = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_-]{1,64}$")]
 Count = Annotated[int, Field(ge=0)]
-Curve = Annotated[tuple[FiniteFloat, ...], Field(max_length=_MOST_EPOCHS)]
+
+
+def _is_number(value: Any) -> Any:
+    if isinstance(value, str | bool):
+        raise ValueError("a number")
+    return value
+
+
+# Of what clients send: no text and no truth value is taken for a number.
+_NUMBER = BeforeValidator(_is_number)
+Figure = Annotated[FiniteFloat, _NUMBER]
+Amount = Annotated[FiniteFloat, Field(ge=0), _NUMBER]
+LeaseSeconds = Annotated[FiniteFloat, Field(ge=1, le=86400), _NUMBER]
+Switch = Annotated[bool, Strict()]
+ToldCount = Annotated[int, Field(ge=0), _NUMBER]
+Curve = Annotated[tuple[Figure, ...], Field(max_length=_MOST_EPOCHS)]
 
 
 class Model(BaseModel):
@@ -156,11 +182,11 @@ class Ask(Model):
     worker: Annotated[
         str, StringConstraints(min_length=1, max_length=100), AfterValidator(_clean)
     ] = Field(description="Name of the worker, for people to read")
-    count: Annotated[int, Field(ge=1, le=_MOST_AT_ONCE)] = 1
-    seconds: Annotated[FiniteFloat, Field(ge=1, le=86400)] = Field(
+    count: Annotated[int, Field(ge=1, le=_MOST_AT_ONCE), _NUMBER] = 1
+    seconds: LeaseSeconds = Field(
         60.0, description="How long a lease lasts unless a heartbeat keeps it"
     )
-    wait: Annotated[FiniteFloat, Field(ge=0, le=30)] = Field(
+    wait: Annotated[FiniteFloat, Field(ge=0, le=30), _NUMBER] = Field(
         0.0, description="How long to wait for a trial where none is free"
     )
     request: Token | None = Field(
@@ -204,7 +230,7 @@ class Beat(Model):
     """A worker still trains."""
 
     lease: Token
-    seconds: Annotated[FiniteFloat, Field(ge=1, le=86400)] = 60.0
+    seconds: LeaseSeconds = 60.0
     val_accuracy: Curve | None = Field(
         None, description="Validation accuracy behind each epoch so far"
     )
@@ -221,24 +247,33 @@ class Beaten(Model):
 class ToldMetrics(Model):
     """What a worker measured."""
 
-    val_accuracy: Annotated[tuple[FiniteFloat, ...], Field(min_length=1, max_length=_MOST_EPOCHS)]
+    val_accuracy: Annotated[tuple[Figure, ...], Field(min_length=1, max_length=_MOST_EPOCHS)]
     val_loss: Curve = ()
     loss: Curve = ()
-    params: Count = 0
-    flops: Count = 0
-    seconds: Annotated[FiniteFloat, Field(ge=0)] = 0.0
-    peak_memory: Annotated[FiniteFloat, Field(ge=0)] = 0.0
-    latency: Annotated[FiniteFloat, Field(ge=0)] = 0.0
-    size: Annotated[FiniteFloat, Field(ge=0)] = 0.0
-    stopped: bool = False
+    params: ToldCount = 0
+    flops: ToldCount = 0
+    seconds: Amount = 0.0
+    peak_memory: Amount = 0.0
+    latency: Amount = 0.0
+    size: Amount = 0.0
+    stopped: Switch = False
     extra: Annotated[
-        dict[Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]{0,49}$")], FiniteFloat],
-        Field(max_length=_MOST_EXTRA),
+        dict[Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]{0,49}$")], Figure],
+        Field(max_length=_MOST_EXTRA, json_schema_extra={"additionalProperties": False}),
     ] = {}
 
 
 class Tell(Model):
     """What became of a trial: metrics, or why there are none."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "oneOf": [
+                {"required": [one], "properties": {one: {"not": {"type": "null"}}, other: _NULL}}
+                for one, other in (("metrics", "failure"), ("failure", "metrics"))
+            ]
+        }
+    )
 
     lease: Token
     metrics: ToldMetrics | None = None

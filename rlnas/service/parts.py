@@ -10,7 +10,7 @@ from rlnas.service.admission import Admission
 from rlnas.service.catalogue import Catalogue
 from rlnas.service.desk import Desk
 from rlnas.service.jobs import Jobs
-from rlnas.service.supervisor import Supervisor
+from rlnas.service.supervisor import EXTERNAL_AT_ONCE, Supervisor
 from rlnas.service.tensorboard import TensorBoard
 
 
@@ -23,6 +23,7 @@ class Settings:
         data: Folder of the files that clients may name; None for none.
         python: Whether clients may name Python objects.
         at_once: Searches that train here at the same time.
+        external_at_once: Searches at the same time whose children are trained elsewhere.
         access: Tokens and hosts.
     """
 
@@ -30,6 +31,7 @@ class Settings:
     data: Path | None = None
     python: bool = False
     at_once: int = 1
+    external_at_once: int = EXTERNAL_AT_ONCE
     access: Access = field(default_factory=Access)
 
 
@@ -48,7 +50,7 @@ class Parts:
         self.settings = settings
         self.access = settings.access
         self.jobs = Jobs(settings.root)
-        self.supervisor = Supervisor(self.jobs, settings.at_once)
+        self.supervisor = Supervisor(self.jobs, settings.at_once, settings.external_at_once)
         self.catalogue = Catalogue(self.jobs, self.supervisor)
         self.desk = Desk(self.catalogue)
         self.tensorboard = TensorBoard(settings.root)

@@ -13,7 +13,7 @@ from starlette.routing import Match
 
 from rlnas.config.reading import complaint
 from rlnas.errors import ConfigError, DataError, RlnasError, SpaceError, StorageError
-from rlnas.service.jobs import BusyError, TakenError
+from rlnas.service.jobs import BusyError, CrowdedError, TakenError
 
 MEDIA_TYPE = "application/problem+json"
 
@@ -91,6 +91,8 @@ def problem_of(error: RlnasError) -> Problem:
     """Return the refusal that an error of rlnas stands for."""
     if isinstance(error, TakenError):
         return Problem(409, "name-taken", str(error))
+    if isinstance(error, CrowdedError):
+        return Problem(429, "too-many-searches", str(error))
     if isinstance(error, BusyError):
         return Problem(409, "busy", str(error))
     if isinstance(error, ConfigError | DataError | SpaceError):

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections import Counter
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,6 +20,9 @@ from rlnas.service.runner import BROKEN, BUSY
 
 MOST_DEATHS = 5
 """Times in a row a runner may end without a word and without a new trial (chosen)."""
+
+EXTERNAL_AT_ONCE = 10
+"""Searches at a time whose children are trained elsewhere (chosen): each takes up to 900 MB."""
 
 _LOOK = 0.2
 """Seconds between two looks at the runners (chosen)."""
@@ -58,13 +62,16 @@ class Supervisor:
 
     Args:
         jobs: The searches.
-        at_once: Searches that train here at the same time; others wait their turn. Searches
-            whose children are trained elsewhere do not count.
+        at_once: Searches that train here at the same time; others wait their turn.
+        external_at_once: The same for those whose children are trained elsewhere.
     """
 
-    def __init__(self, jobs: Jobs, at_once: int = 1) -> None:
+    def __init__(
+        self, jobs: Jobs, at_once: int = 1, external_at_once: int = EXTERNAL_AT_ONCE
+    ) -> None:
         """See the class."""
-        self._jobs, self._at_once = jobs, at_once
+        self._jobs = jobs
+        self._at_once = {False: at_once, True: external_at_once}
         self._runners: dict[str, _Runner] = {}
         self._ending: dict[str, _Ending] = {}
         self._not_before: dict[str, float] = {}
@@ -119,19 +126,20 @@ class Supervisor:
         for name in self._known - {entry.name for entry in entries}:
             self._known.discard(name)
             self._runners.pop(name, None)
-        busy = 0
+        busy = Counter[bool]()  # by whether their children are trained elsewhere
         waiting: list[Entry] = []
         for entry in entries:
             if self._is_at_work(entry):
-                busy += entry.executor != EXTERNAL
+                busy[entry.executor == EXTERNAL] += 1
             elif entry.wanted == RUN and not entry.failed and not entry.ended:
                 waiting.append(entry)
         for entry in waiting:
-            if entry.executor != EXTERNAL and busy >= self._at_once:
+            external = entry.executor == EXTERNAL
+            if busy[external] >= self._at_once[external]:
                 continue
             if time.monotonic() >= self._not_before.get(entry.name, 0.0):
                 self._start(entry)
-                busy += entry.executor != EXTERNAL
+                busy[external] += 1
 
     def _is_at_work(self, entry: Entry) -> bool:
         """Return whether a search has a runner; end one that is not wanted, hear one that ended."""

@@ -159,12 +159,13 @@ async function drawPolicy() {
 
 function trialRow(trial) {
   const metrics = trial.metrics ?? {};
+  const state = trial.state === "running" && !AT_WORK.includes(page.dataset.state) ? "unfinished" : trial.state;
   const button = element("button", { class: "plain", "aria-haspopup": "dialog" }, String(trial.trial));
   button.addEventListener("click", () => openTrial(trial.trial));
   return element("tr", {},
     element("th", { scope: "row" }, button),
     element("td", { class: "number" }, figure(trial.reward)),
-    element("td", {}, element("span", { class: `state ${trial.state}` }, trial.state)),
+    element("td", {}, element("span", { class: `state ${state}` }, state)),
     element("td", { class: "number" }, metrics.params ? metrics.params.toLocaleString("en") : "-"),
     element("td", { class: "number" }, metrics.seconds ? metrics.seconds.toFixed(1) : "-"),
     element("td", {}, trial.reason ? element("span", { class: "problem" }, trial.reason) : trial.layers));
@@ -284,6 +285,7 @@ at("t-after").addEventListener("click", () => { table.offset += ROWS; showTrials
 at("t-state").addEventListener("change", () => { table.offset = 0; showTrials(); });
 at("p-cost").addEventListener("change", drawPareto);
 at("log").addEventListener("toggle", showLog);
+addEventListener("resize", () => { dirty = true; }); // a phone that is turned: drawings fit their box
 
 call("GET", base).then(showState).catch((problem) => notice(problem.detail)).then(() => { refresh(); watch(); });
 setInterval(refresh, 1000);
