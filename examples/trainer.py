@@ -1,50 +1,41 @@
-"""A trainer for `rlnas serve` without rlnas: asks for networks, tells how good they are.
-
-python examples/trainer.py http://127.0.0.1:8420 my-search
-"""
+"""A trainer for `rlnas serve` without rlnas: python trainer.py http://127.0.0.1:8420 NAME."""
 
 import json
 import os
 import sys
-import time
 
 import keras
 import requests
 from sklearn.datasets import load_digits
 
-server, search = sys.argv[1:]
-api = f"{server}/v1/searches/{search}/trials"
-http = requests.Session()
-http.headers["Authorization"] = f"Bearer {os.environ.get('RLNAS_TOKEN', '')}"
-digits = load_digits()
-x, y = digits.images[..., None] / 16, digits.target
+api = f"{sys.argv[1]}/v1/searches/{sys.argv[2]}/trials"
+token = {"Authorization": f"Bearer {os.environ.get('RLNAS_TOKEN', '')}"}
+x, y = load_digits().images[..., None] / 16, load_digits().target
 
 
 def post(address, **body):
-    """Send JSON, and return the answer's."""
-    answer = http.post(address, json=body, timeout=60)
-    answer.raise_for_status()
-    return answer.json()
+    """Send JSON; return the answer's, or None where a lease is lost or not wanted any more."""
+    answer = requests.post(address, json=body, headers=token, timeout=60)
+    return None if answer.status_code == 409 else answer.raise_for_status() or answer.json()
 
 
-def train(trial):
-    """Train a network as long as the server wants to."""
+def train(trial, about):
+    """Train a network as long as the server wants to; return the accuracy behind each epoch."""
     keras.utils.set_random_seed(trial["seed"])
     model = keras.models.model_from_json(json.dumps(trial["architecture"]))
     model.compile("adam", "sparse_categorical_crossentropy", metrics=["accuracy"])
-    for epoch in range(trial["epochs"]):
-        model.fit(
-            x[:1200], y[:1200], trial["recipe"]["batch_size"], epoch + 1, 0, initial_epoch=epoch
-        )
-        accuracy = model.evaluate(x[1200:], y[1200:], 600, verbose=0)[1]
-        if not post(f"{api}/{trial['trial']}:heartbeat", lease=trial["lease"])["go_on"]:
+    accuracies = []
+    for _ in range(trial["epochs"]):
+        model.fit(x[:1200], y[:1200], trial["recipe"]["batch_size"], verbose=0)
+        accuracies.append(model.evaluate(x[1200:], y[1200:], 600, verbose=0)[1])
+        found = post(f"{about}:heartbeat", val_accuracy=accuracies, lease=trial["lease"])
+        if not (found and found["go_on"]):
             break
-    return {"val_accuracy": [accuracy]}
+    return accuracies
 
 
 while not (answer := post(f"{api}:ask", worker="trainer", wait=10))["ended"]:
     for trial in answer["trials"]:
-        began, metrics = time.time(), train(trial)
-        metrics["seconds"] = time.time() - began
-        post(f"{api}/{trial['trial']}:tell", lease=trial["lease"], metrics=metrics)
-        print(trial["trial"], metrics["val_accuracy"][-1], trial["description"], flush=True)
+        found = train(trial, about := f"{api}/{trial['trial']}")
+        post(f"{about}:tell", lease=trial["lease"], metrics={"val_accuracy": found})
+        print(trial["trial"], found[-1], trial["description"], flush=True)

@@ -15,7 +15,7 @@ from urllib.parse import quote
 import httpx2
 from tenacity import (
     Retrying,
-    retry_if_exception_type,
+    retry_if_exception,
     stop_after_delay,
     wait_random_exponential,
 )
@@ -28,7 +28,7 @@ _TIMEOUT = 60.0
 _LOOK = 1.0
 """Seconds between two looks at a search that is waited for (chosen)."""
 
-_END = ("done", "failed", "stopped", "paused", "interrupted")
+_END = ("done", "failed", "stopped", "paused", "interrupted", "damaged")
 """States in which nothing more happens by itself."""
 
 
@@ -94,6 +94,15 @@ class LeasedTrial:
         answer = self._search.post(f"/trials/{self.name}:heartbeat", body)
         reason: str | None = answer["reason"]
         return reason
+
+    def give_back(self) -> None:
+        """Let somebody else have it, in a second: this trainer cannot train it, or is to end.
+
+        Raises:
+            RefusedError: The lease is lost.
+            ServerError: The server did not answer for a minute.
+        """
+        self._search.post(f"/trials/{self.name}:heartbeat", {"lease": self._lease, "seconds": 1})
 
     def tell(self, val_accuracy: float | Sequence[float], **metrics: Any) -> None:
         """Tell what was measured.
@@ -315,20 +324,20 @@ class Client:
             ServerError: No answer came, or the server has an error of its own.
         """
         retrying = Retrying(
-            retry=retry_if_exception_type(httpx2.TransportError),
+            retry=retry_if_exception(_may_pass),
             wait=wait_random_exponential(multiplier=0.2, max=5.0),
             stop=stop_after_delay(self._patience),
             reraise=True,
         )
         try:
             answer: httpx2.Response = retrying(self._http.request, method, path, **more)
+        except (httpx2.InvalidURL, httpx2.UnsupportedProtocol, ValueError) as error:
+            raise UsageError(f"server {self.server!r}: {first_line(error)}") from error
         except httpx2.TransportError as error:
             raise ServerError(
                 f"{self.server} does not answer ({first_line(error)}); is rlnas serve running "
                 "there?"
             ) from error
-        except (httpx2.InvalidURL, httpx2.UnsupportedProtocol, ValueError) as error:
-            raise UsageError(f"server {self.server!r}: {first_line(error)}") from error
         if answer.is_success:
             return answer
         problem = _problem(answer)
@@ -336,6 +345,12 @@ class Client:
         kind = str(problem.get("type", "")).rpartition(":")[2] or None
         cls = RefusedError if answer.status_code < 500 else ServerError
         raise cls(str(sentence), answer.status_code, kind)
+
+
+def _may_pass(error: BaseException) -> bool:
+    """Return whether a request may be answered when it is sent again."""
+    wrong = isinstance(error, httpx2.UnsupportedProtocol)
+    return isinstance(error, httpx2.TransportError) and not wrong
 
 
 def _problem(answer: httpx2.Response) -> dict[str, Any]:

@@ -3,8 +3,8 @@
 import json
 import platform
 import time
-from collections.abc import Callable
-from contextlib import closing
+from collections.abc import Callable, Mapping
+from contextlib import closing, suppress
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -12,8 +12,9 @@ import numpy as np
 
 from rlnas.children.backend import keras
 from rlnas.children.data import Data, sealed
-from rlnas.client import Client, LeasedTrial, RefusedError, RemoteSearch
+from rlnas.client import Client, LeasedTrial, RefusedError, RemoteSearch, ServerError
 from rlnas.config import RecipeConfig
+from rlnas.errors import DataError
 from rlnas.evaluation import Job
 from rlnas.evaluation.process import ProcessExecutor, ProcessSettings
 from rlnas.evaluation.training import TrainingEvaluator, TrainingSettings
@@ -71,7 +72,8 @@ class Worker:
     ) -> None:
         """See the class."""
         self._search, self._settings, self._tell = search, settings, tell
-        self._evaluator = NetworkEvaluator(scaled(data), settings=training)
+        self._data = scaled(data)
+        self._evaluator = NetworkEvaluator(self._data, settings=training)
         self._name = f"{platform.node()[:60] or 'worker'}-{time.time_ns() % 1_000_000:06d}"
         self._held: dict[int, _Held] = {}
         self._number = 0
@@ -80,15 +82,24 @@ class Worker:
     def run(self, most: int | None = None) -> int:
         """Train until the search ends; return how many trials were trained.
 
-        A stop by the user gives the trials under way back: their leases end.
+        A stop by the user gives the trials under way back.
 
         Args:
             most: Trials after which to stop; None for all.
 
         Raises:
             RefusedError: There is no such search, or it trains by itself.
+            DataError: The networks of the search are not for this data.
             ServerError: The server did not answer for a minute.
         """
+        try:
+            return self._run(most)
+        finally:
+            for held in self._held.values():
+                with suppress(ServerError):
+                    held.trial.give_back()
+
+    def _run(self, most: int | None) -> int:
         with (
             closing(ProcessExecutor(self._evaluator, self._settings)) as executor,
             stopping_by_signal(),
@@ -111,20 +122,42 @@ class Worker:
         """Ask for trials; return whether none will come any more."""
         wait = 0.0 if self._held else _WAIT
         trials, ended = self._search.ask(count, worker=self._name, seconds=_LEASE, wait=wait)
-        for trial in trials:
-            if trial.architecture is None:
-                trial.fail("this worker trains Keras networks, and this is a row of a table")
-                continue
-            self._number += 1
-            self._held[self._number] = _Held(trial, time.monotonic())
+        first = self._number + 1
+        self._number += len(trials)
+        held = {
+            number: _Held(trial, time.monotonic()) for number, trial in enumerate(trials, first)
+        }
+        self._held |= held
+        for number, trial in enumerate(trials, first):
+            self._check_fits(trial)
             text = json.dumps(trial.architecture)
             network = Architecture(trial.tokens, (), (), 0, text=text)
             recipe = RecipeConfig.model_validate(dict(trial.recipe))
             executor.submit(
-                Job(self._number, trial.name, network, recipe, trial.seed, floors=trial.floors)
+                Job(number, trial.name, network, recipe, trial.seed, floors=trial.floors)
             )
             self._tell(f"{trial.name}  {trial.description}")
         return ended
+
+    def _check_fits(self, trial: LeasedTrial) -> None:
+        """Check that a network takes the examples of this worker and names its classes.
+
+        Raises:
+            DataError: It does not, so that another worker is to have it.
+        """
+        name = self._search.name
+        if trial.architecture is None:
+            raise DataError(
+                f"{name} searches a table of networks, which have no Keras JSON; rlnas worker "
+                "trains Keras networks, so look its trials up with rlnas.Client"
+            )
+        expected, data = _shapes(trial.architecture), self._data
+        got = (tuple(data.x_train.shape[1:]), data.classes)
+        if expected is not None and expected != got:
+            raise DataError(
+                f"{name} searches networks for examples of shape {expected[0]} and {expected[1]} "
+                f"classes, got data with {got[0]} and {got[1]}; name the right --dataset"
+            )
 
     def _conclude(self, number: int, outcome: Metrics | Failure) -> None:
         trial = self._held.pop(number).trial
@@ -138,7 +171,8 @@ class Worker:
             self._tell(f"{trial.name}  {outcome.val_accuracy[-1]:.4f}  {outcome.seconds:.1f}s")
         except RefusedError as error:
             if error.status == _INVALID:  # it would be refused of the next worker too
-                trial.fail(f"what was measured is not what the search rewards: {error}")
+                with suppress(RefusedError):
+                    trial.fail(f"what was measured is not what the search rewards: {error}")
             self._tell(f"{trial.name}  not taken: {error}")
 
     def _keep(self, executor: ProcessExecutor) -> None:
@@ -147,10 +181,24 @@ class Worker:
             if now - held.kept < _LEASE / 3:
                 continue
             held.kept = now
-            if reason := held.trial.keep():
+            try:
+                reason = held.trial.keep()
+            except RefusedError as error:  # the search is gone, or its lease
+                reason = str(error)
+            if reason:
                 executor.drop(number)
                 del self._held[number]
                 self._tell(f"{held.trial.name}  given up: {reason}")
+
+
+def _shapes(network: Mapping[str, Any]) -> tuple[tuple[int, ...], int] | None:
+    """Return the shape of an example and the number of classes of a network with one input."""
+    layers = [layer["config"] for layer in network["config"]["layers"]]
+    inputs = [each["batch_shape"] for each in layers if "batch_shape" in each]
+    units = [each["units"] for each in layers if "units" in each]
+    if len(inputs) != 1 or not units:
+        return None
+    return tuple(inputs[0][1:]), int(units[-1])
 
 
 def scaled(data: Data) -> Data:

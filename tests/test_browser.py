@@ -1,11 +1,13 @@
 """The pages in a real browser: a search from the form to the export."""
 
+import http.client
 import json
 import os
 import shutil
 import subprocess
 import sys
 import time
+from contextlib import contextmanager
 
 import pytest
 
@@ -21,11 +23,12 @@ SHOTS = os.environ.get("RLNAS_SCREENSHOTS")
 """Folder to which pictures of the pages go, to be looked at."""
 
 
-@pytest.fixture(scope="module")
-def server(tmp_path_factory):
-    root = tmp_path_factory.mktemp("browser") / "runs"
+@contextmanager
+def served(root, **environment):
     words = [sys.executable, "-m", "rlnas", "serve", "--root", str(root), "--port", "0"]
-    process = subprocess.Popen(words, stdout=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        words, stdout=subprocess.PIPE, text=True, env={**os.environ, **environment}
+    )
     try:
         address = process.stdout.readline().split()[-1]
         assert address.startswith("http://127.0.0.1:")
@@ -34,6 +37,12 @@ def server(tmp_path_factory):
         process.terminate()
         process.wait(30)
         process.stdout.close()
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory):
+    with served(tmp_path_factory.mktemp("browser") / "runs") as found:
+        yield found
 
 
 @pytest.fixture(scope="module")
@@ -138,6 +147,10 @@ def test_tensorboard_is_behind_the_server_which_loads_no_tensorflow(server, brow
     address, process = server
     browser.get(f"{address}/tensorboard/")
     until(lambda: browser.find_elements("css selector", "tb-webapp, app-root"))
+    strange = http.client.HTTPConnection(address.removeprefix("http://"))
+    strange.request("GET", "/tensorboard/", headers={"X-Strange": b"\xff\xfe"})
+    assert strange.getresponse().status == 200
+    strange.close()
     data = f"{address}/tensorboard/data/runs"
     browser.get(data)
     until(lambda: "seen" in (browser.refresh() or browser.page_source))
@@ -146,3 +159,19 @@ def test_tensorboard_is_behind_the_server_which_loads_no_tensorflow(server, brow
     shot(browser, "tensorboard")
     with open(f"/proc/{process.pid}/maps") as maps:
         assert "tensorflow" not in maps.read()
+
+
+def test_token_opens_the_pages_until_somebody_logs_out(browser, tmp_path):
+    token = "a" * 20
+    with served(tmp_path / "runs", RLNAS_TOKEN=token) as (address, _):
+        browser.get(f"{address}/trash")
+        until(lambda: "/login" in browser.current_url)
+        one(browser, "#token").send_keys("b" * 20, "\n")
+        until(lambda: "not a token" in browser.page_source)
+        one(browser, "#token").send_keys(token, "\n")
+        until(lambda: browser.current_url == f"{address}/trash")
+        assert text(browser, "h1") == "Trash"
+        one(browser, "header form button").click()
+        until(lambda: "/login" in browser.current_url)
+        browser.get(f"{address}/trash")
+        until(lambda: "/login" in browser.current_url)

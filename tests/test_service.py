@@ -7,8 +7,10 @@ import pytest
 from fastapi.testclient import TestClient
 
 from rlnas.config import make_config
+from rlnas.errors import StorageError
 from rlnas.service.access import LARGEST_BODY, Access
 from rlnas.service.app import make_app
+from rlnas.service.jobs import Jobs
 from rlnas.service.parts import Settings
 
 HOST = "http://127.0.0.1"
@@ -191,7 +193,7 @@ def test_outcome_that_is_told_again_late_or_otherwise(client, ended):
 
 def test_search_is_paused_resumed_stopped_deleted_and_restored(client):
     name = client.post("/v1/searches", json=config()).json()["name"]
-    assert name == "external-random-1"
+    assert name == "table-random-1"
     (trial,) = ask(client, name)
     path = f"/v1/searches/{name}"
     assert client.post(f"{path}:pause").json()["state"] in ("pausing", "paused")
@@ -299,6 +301,8 @@ def test_other_hosts_and_other_sites_are_refused(still):
     problem(still.get("/v1/searches", headers={"Host": "evil.example"}), 421)
     for origin in ("http://evil.example", "http://[", "null", ""):
         assert problem(still.post("/v1/searches", json={}, headers={"Origin": origin}), 403)
+    hidden = {"Origin": "null", "Sec-Fetch-Site": "same-origin"}  # as a browser may send a form
+    assert still.post("/v1/searches", json={}, headers=hidden).status_code == 201
     problem(still.get("/v1/searches", headers={"Sec-Fetch-Site": "cross-site"}), 403)
     assert still.get("/v1/searches", headers={"Origin": HOST}).status_code == 200
 
@@ -324,6 +328,11 @@ def test_bodies_are_bounded(still):
         {"val_accuracy": ["high"]},
         {"val_accuracy": [0.5], "extra": {"../x": 1}},
         {"val_accuracy": [0.5], "params": -1},
+        {"val_accuracy": [97.0]},
+        {"val_accuracy": [0.5], "params": 10**30},
+        {"val_accuracy": [0.5], "seconds": 1e308},
+        {"val_accuracy": [0.5], "stopped": "yes"},
+        {"val_accuracy": [True]},
     ],
 )
 def test_figures_that_are_none_are_refused(client, ended, body):
@@ -385,6 +394,184 @@ def test_external_searches_beyond_their_number_are_queued(tmp_path):
         in_state(client, "second", "stopped")
 
 
+@pytest.mark.parametrize("name", ["service.sqlite", "server.lock", "tensorboard.log", "jobs"])
+def test_search_may_be_called_as_a_file_of_the_server(tmp_path, name):
+    table_of(tmp_path)
+    app = make_app(Settings(root=tmp_path / "runs", data=tmp_path))
+    with TestClient(app, HOST) as client:
+        client.post("/v1/searches", json=config(name=name))
+        in_state(client, name, "searching")
+        client.post(f"/v1/searches/{name}:stop")
+        in_state(client, name, "stopped")
+        client.delete(f"/v1/searches/{name}")
+        assert [each["name"] for each in client.get("/v1/trash").json()["deleted"]] == [name]
+        assert client.get("/readyz").status_code == 200
+
+
+def test_search_that_cannot_be_started_harms_no_other(tmp_path):
+    table_of(tmp_path)
+    app = make_app(Settings(root=tmp_path / "runs", data=tmp_path))
+    with TestClient(app, HOST) as client:
+        (tmp_path / "runs" / ".service" / "jobs").mkdir()
+        (tmp_path / "runs" / ".service" / "jobs" / "bad").write_text("in the way")
+        for name in ("bad", "good"):
+            client.post("/v1/searches", json=config(name=name))
+        in_state(client, "good", "searching")
+        assert problem(client.get("/readyz"), 503)
+        client.post("/v1/searches/bad:stop")
+        client.post("/v1/searches/good:stop")
+        in_state(client, "good", "stopped")
+
+
+def test_deleted_while_it_starts_can_be_restored(tmp_path):
+    table_of(tmp_path)
+    app = make_app(Settings(root=tmp_path / "runs", data=tmp_path))
+    with TestClient(app, HOST) as client:
+        client.post("/v1/searches", json=config(name="brief"))
+        answer = client.delete("/v1/searches/brief")
+        if answer.status_code == 409:  # its runner is there already
+            assert "is running" in problem(answer, 409)["detail"]
+            client.post("/v1/searches/brief:stop")
+            in_state(client, "brief", "stopped")
+            answer = client.delete("/v1/searches/brief")
+        restored = client.post(f"/v1/trash/{answer.json()['id']}:restore")
+        assert restored.json()["state"] == "stopped"
+
+
+def test_delete_that_the_disk_refuses_loses_nothing(tmp_path):
+    jobs = Jobs(tmp_path)
+    jobs.add("kept", "kept", {}, "process")
+    (tmp_path / "kept").mkdir()
+    (tmp_path / "kept" / "file").write_text("all")
+
+    with jobs._db.writing() as db:
+        db.execute("CREATE TRIGGER no BEFORE DELETE ON searches BEGIN SELECT RAISE(FAIL, 'x'); END")
+    with pytest.raises(StorageError):
+        jobs.delete("kept")
+    assert (tmp_path / "kept" / "file").read_text() == "all"
+    assert (jobs.find("kept") is not None, jobs.trash()) == (True, [])
+    assert list((tmp_path / ".trash").iterdir()) == []
+    jobs.close()
+
+
+def test_move_that_a_kill_cut_off_is_finished_or_taken_back(tmp_path, monkeypatch):
+    jobs = Jobs(tmp_path)
+    for name in ("early", "late"):
+        jobs.add(name, name, {}, "process")
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "file").write_text(name)
+
+    def killed(self, number):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Jobs, "_settle", killed)
+    with pytest.raises(KeyboardInterrupt):  # behind the commit
+        jobs.delete("late")
+    with jobs._db.writing() as db:
+        db.execute("CREATE TRIGGER no BEFORE DELETE ON searches BEGIN SELECT RAISE(FAIL, 'x'); END")
+    with pytest.raises(KeyboardInterrupt):  # before it
+        jobs.delete("early")
+    monkeypatch.undo()
+    jobs.recover()
+    assert (tmp_path / "early" / "file").read_text() == "early"
+    (thrown,) = jobs.trash()
+    assert (tmp_path / ".trash" / thrown.id / "run" / "file").read_text() == "late"
+    assert not (tmp_path / "late").exists()
+    assert [each.name for each in (tmp_path / ".trash").iterdir()] == [thrown.id]
+    jobs.close()
+
+
+def test_ended_search_is_resumed_with_a_larger_budget_alone(client, ended):
+    for body in ({}, {"trials": 12}, {"trials": 3}):
+        told = problem(client.post("/v1/searches/whole:resume", json=body), 409)
+        assert "larger budget" in told["detail"]
+
+
+def test_resumed_search_is_not_done_until_it_has_searched_on(client):
+    client.post("/v1/searches", json=config(name="longer", budget={"trials": 2}))
+    for trials in (2, 4):
+        if trials == 4:
+            found = client.post("/v1/searches/longer:resume", json={"trials": 4}).json()
+            assert found["state"] == "queued"
+        while (leased := ask(client, "longer", count=1)) is not True:
+            tell(client, "longer", leased[0])
+        found = in_state(client, "longer", "done")
+        assert found["trials"] == trials
+
+
+def test_running_search_takes_no_other_budget(client):
+    client.post("/v1/searches", json=config(name="busy"))
+    in_state(client, "busy", "searching")
+    assert problem(client.post("/v1/searches/busy:resume", json={"trials": 99}), 409)
+    assert client.post("/v1/searches/busy:resume").json()["state"] == "searching"
+    client.post("/v1/searches/busy:stop")
+    in_state(client, "busy", "stopped")
+    text = client.get("/v1/searches/busy/events").text  # ends, with trials under way
+    assert '"state": "stopped"' in text
+
+
+def test_damaged_run_is_shown_and_can_be_deleted(still, tmp_path):
+    folder = tmp_path / "runs" / "broken"
+    folder.mkdir()
+    (folder / "journal.sqlite").write_bytes(b"no journal" * 1000)
+    (found,) = still.get("/v1/searches").json()["searches"]
+    assert (found["name"], found["state"]) == ("broken", "damaged")
+    assert "journal.sqlite" in found["message"]
+    assert problem(still.post("/v1/searches/broken:resume"), 409)
+    assert still.delete("/v1/searches/broken").status_code == 200
+    assert still.get("/v1/searches").json()["total"] == 0
+
+
+def test_names_are_filtered_by_the_server(still):
+    for name in ("Alpha", "beta"):
+        still.post("/v1/searches", json=config(name=name))
+    found = still.get("/v1/searches", params={"text": "ALP"}).json()
+    assert [each["name"] for each in found["searches"]] == ["Alpha"]
+
+
+def test_made_names_tell_the_data_and_the_controller(still):
+    assert still.post("/v1/searches", json={}).json()["name"] == "digits-ppo-1"
+    assert still.post("/v1/searches", json=config()).json()["name"] == "table-random-1"
+
+
+def test_browser_gets_a_page_where_a_program_gets_a_problem(still):
+    answer = still.get("/searches/nothing", headers={"Accept": "text/html"})
+    assert (answer.status_code, answer.headers["content-type"]) == (404, "text/html; charset=utf-8")
+    assert "there is no search" in answer.text
+    assert problem(still.get("/v1/searches/nothing", headers={"Accept": "text/html"}), 404)
+
+
+def test_wrong_range_of_a_file_is_a_problem(client, ended):
+    path = f"/v1/searches/whole/files/{client.get('/v1/searches/whole/best').json()['files'][0]}"
+    for wanted, status in (("bytes=abc", 400), ("bytes=999999999-", 416)):
+        assert problem(client.get(path, headers={"Range": wanted}), status)
+
+
+def test_report_leaves_no_file(client, ended, folders):
+    before = sorted(folders.rglob("*.html"))
+    assert "<html" in client.get("/v1/searches/whole/files/report.html").text
+    assert sorted(folders.rglob("*.html")) == before
+
+
+@pytest.mark.parametrize("earlier", ["..", "a\u0000b", "x" * 300, "../other"])
+def test_earlier_run_is_named_not_reached_by_a_path(still, earlier):
+    wrong = config(controller={"name": "ppo", "warm_start": earlier})
+    assert problem(still.post("/v1/searches", json=wrong), 422)
+
+
+def test_budget_is_bounded(still):
+    assert problem(still.post("/v1/searches", json=config(budget={"trials": 10**20})), 422)
+
+
+def test_login_leads_back_to_the_page_and_to_no_other_site(closed):
+    answer = closed.get("/trash", headers={"Accept": "text/html"}, follow_redirects=False)
+    assert answer.headers["location"] == "/login?next=/trash"
+    for next, target in (("/trash", "/trash"), ("https://evil.example", "/"), ("//evil", "/")):
+        body = {"token": WRITE, "next": next}
+        answer = closed.post("/login", data=body, follow_redirects=False)
+        assert answer.headers["location"] == target
+
+
 def test_search_that_trains_here_gives_nothing_to_workers(still):
     still.post("/v1/searches", json={"name": "here"})
     found = problem(still.post("/v1/searches/here/trials:ask", json={"worker": "w"}), 409)
@@ -410,13 +597,16 @@ def test_unknown_addresses_and_methods_are_problems(still):
     problem(still.get("/v2"), 404)
     found = still.put("/v1/searches")
     problem(found, 405)
-    assert "allow" in found.headers
+    assert found.headers["allow"] == "GET, POST"
 
 
 def test_server_does_not_load_tensorflow():
     import subprocess
     import sys
 
-    line = "import sys, rlnas.service.app; print([m for m in ('keras',) if m in sys.modules])"
+    line = (
+        "import sys, rlnas.service.app; "
+        "print([m for m in ('keras', 'tensorflow', 'tensorboard') if m in sys.modules])"
+    )
     found = subprocess.run([sys.executable, "-c", line], capture_output=True, text=True, check=True)
     assert found.stdout.strip() == "[]"

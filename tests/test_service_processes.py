@@ -4,6 +4,7 @@ import itertools
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -12,6 +13,7 @@ import pytest
 
 import rlnas
 from rlnas.client import RefusedError, ServerError
+from rlnas.errors import UsageError
 from rlnas.search.folder import RunFolder
 from rlnas.search.result import read_result
 from rlnas.service.jobs import JobFolder
@@ -53,7 +55,7 @@ def server(tmp_path):
 
 
 def runners(root):
-    folder = root / ".service"
+    folder = root / ".service" / "jobs"
     names = [each.name for each in folder.iterdir() if each.is_dir()]
     return [pid for name in names if (pid := JobFolder(root, name).runner())]
 
@@ -186,6 +188,84 @@ def test_worker_measures_what_the_search_weighs(server):
         (trial,) = search.trials()
     assert trial["state"] == "done"
     assert trial["metrics"]["latency"] > 0
+
+
+def test_worker_of_other_data_leaves_the_trials_to_others(server):
+    config = {
+        "engine": {"executor": "external", "workers": 2},
+        "controller": {"name": "random"},
+        "space": {"input_shape": [6, 6, 1], "classes": 10},
+        "name": "small",
+    }
+    with rlnas.Client(server.address) as client:
+        searches = [client.create(config), client.create({**TABLE, "name": "table"})]
+        for search, sentence in zip(
+            searches, ("shape (6, 6, 1)", "a table of networks"), strict=True
+        ):
+            until(lambda search=search: search.show()["state"] == "searching")
+            words = [sys.executable, "-m", "rlnas", "worker", "--server", server.address]
+            words += ["--search", search.name, "--dataset", "digits", "--workers", "1"]
+            done = subprocess.run(words, capture_output=True, text=True, timeout=120)
+            assert (done.returncode, sentence in done.stderr) == (2, True), done.stderr
+            time.sleep(1.1)  # until the lease that was given back has ended
+            trials, _ = search.ask(5, wait=5)
+            assert "trial-1" in [trial.name for trial in trials]
+            assert search.show()["failed"] == 0
+
+
+def test_control_belongs_to_its_search(server):
+    config = {
+        "name": "both",
+        "control": "random",
+        "budget": {"trials": 1},
+        "recipe": {"epochs": 1},
+        "space": {"max_layers": 2, "min_layers": 1},
+        "final": {"top_k": 1, "epochs": 1, "refit": False},
+        "engine": {"workers": 1},
+    }
+    with rlnas.Client(server.address) as client:
+        search = client.create(config)
+        until(lambda: search.show()["state"] in ("finishing", "done"))
+        if search.show()["state"] == "finishing":
+            with pytest.raises(RefusedError, match="is running"):
+                search.delete()
+            search.pause()
+            until(lambda: search.show()["state"] in ("paused", "done"))
+            if search.show()["state"] == "paused":
+                search.resume()
+        assert search.wait(120)["state"] == "done"
+        assert {each["name"] for each in client.searches()} == {"both", "both-control"}
+        thrown = search.delete()
+        assert client.searches() == []
+        again = client.request("POST", f"/v1/trash/{thrown}:restore").json()
+        assert again["state"] == "done"
+        assert {each["name"] for each in client.searches()} == {"both", "both-control"}
+
+
+def test_silent_connections_are_closed_and_noise_is_refused(server):
+    address = ("127.0.0.1", server.port)
+    with (
+        socket.create_connection(address) as silent,
+        socket.create_connection(address) as slow,
+        socket.create_connection(address) as noisy,
+    ):
+        slow.sendall(b"GET /healthz HTTP/1.1\r\nHost: 127.0.0.1\r\n")
+        noisy.sendall(b"\x00\x01 what\r\n\r\n")
+        told = b"".join(iter(lambda: noisy.recv(4096), b""))
+        head, _, body = told.partition(b"\r\n\r\n")
+        assert head.startswith(b"HTTP/1.1 400")
+        assert json.loads(body)["status"] == 400
+        for connection in (silent, slow):
+            connection.settimeout(60)
+            assert connection.recv(10) == b""
+
+
+def test_address_that_is_none_is_refused_at_once():
+    with (
+        rlnas.Client("not-an-address") as client,
+        pytest.raises(UsageError, match="not-an-address"),
+    ):
+        client.searches()
 
 
 def test_client_tells_what_is_wrong_in_one_sentence(server):

@@ -213,6 +213,7 @@ class BudgetConfig(Record):
         None,
         f"Different architectures to train. Default: {_TRIALS}, or no limit where a time limit is "
         "given (chosen).",
+        le=10_000_000,
     )
     time_limit: Seconds | None = option(
         None,

@@ -9,13 +9,14 @@ import hmac
 import secrets
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from dataclasses import dataclass
+from http import HTTPStatus
 from http.cookies import CookieError, SimpleCookie
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 from starlette.responses import RedirectResponse
 
-from rlnas.service.problems import Problem
+from rlnas.service.problems import MEDIA_TYPE, Problem
 
 COOKIE = "rlnas-session"
 
@@ -35,7 +36,7 @@ _SAFE = ("GET", "HEAD", "OPTIONS")
 
 _HEADERS = {
     "x-content-type-options": "nosniff",
-    "referrer-policy": "no-referrer",
+    "referrer-policy": "same-origin",  # with none, browsers hide the origin of their own forms
     "x-frame-options": "SAMEORIGIN",
     "cross-origin-resource-policy": "same-origin",
 }
@@ -119,14 +120,15 @@ class Guard:
                 await send({"type": "websocket.close", "code": 1008})
             return
         headers = _headers(scope)
-        answer = _with_headers(send)
+        answer = _Answer(scope, send)
         try:
             self._check(scope, headers)
-            body = _Body(receive, headers, self._body_seconds)
+            body = _Body(receive, headers, self._body_seconds, answer)
             scope["rlnas.right"] = self._right(headers)
             await self._app(scope, body, answer)
         except _ToLogin:
-            await RedirectResponse("/login", 303)(scope, receive, answer)
+            address = f"/login?next={quote(scope['path'])}" if scope["path"] != "/" else "/login"
+            await RedirectResponse(address, 303)(scope, receive, answer)
         except Problem as problem:
             await problem.response()(scope, receive, answer)
 
@@ -162,12 +164,14 @@ class Guard:
 
     def _check_site(self, scope: Scope, headers: Mapping[str, str]) -> None:
         """Refuse what a page of another site sends through its visitor's browser."""
-        origin = headers.get("origin")
-        foreign = headers.get("sec-fetch-site") in ("cross-site", "same-site")
-        if origin is not None and origin != "null":
+        origin, site = headers.get("origin"), headers.get("sec-fetch-site")
+        foreign = site in ("cross-site", "same-site")
+        if origin == "null":  # a browser may hide its origin, and still tells whether it is ours
+            foreign = site != "same-origin"
+        elif origin is not None:
             foreign = foreign or _netloc(origin) != headers.get("host", "").lower()
         navigates = scope["method"] == "GET" and headers.get("sec-fetch-mode") == "navigate"
-        if (foreign or origin == "null") and not navigates:
+        if foreign and not navigates:
             raise Problem(403, "cross-site", "requests from pages of other sites are refused")
 
     def _right(self, headers: Mapping[str, str]) -> str | None:
@@ -190,15 +194,18 @@ class _ToLogin(Exception):  # no error: a browser is shown the way
 class _Body:
     """The body of a request, of which no more is taken than may come, and not for ever."""
 
-    def __init__(self, receive: Receive, headers: Mapping[str, str], seconds: float) -> None:
+    def __init__(
+        self, receive: Receive, headers: Mapping[str, str], seconds: float, answer: "_Answer"
+    ) -> None:
         self._receive, self._seconds, self._size = receive, seconds, 0
+        self._answer = answer
         self._deadline: float | None = None
         self._whole = headers.get("content-length", "0") == "0" and (
             "transfer-encoding" not in headers
         )
 
     async def __call__(self) -> Message:
-        if self._whole:
+        if self._whole or self._answer.begun:
             return await self._receive()
         clock = asyncio.get_running_loop().time
         self._deadline = self._deadline or clock() + self._seconds
@@ -246,19 +253,50 @@ def _host(header: str) -> str:
         return ""
 
 
-def _with_headers(send: Send) -> Send:
-    async def answer(message: Message) -> None:
-        if message["type"] == "http.response.start":
-            present = {name.lower() for name, _ in message["headers"]}
-            more = {**_HEADERS, "content-security-policy": _POLICY, "cache-control": "no-store"}
-            message["headers"] = [
-                *message["headers"],
-                *(
-                    (name.encode(), value.encode())
-                    for name, value in more.items()
-                    if name.encode() not in present
-                ),
-            ]
-        await send(message)
+class _Answer:
+    """What an app answers, with the headers of all answers; refusals are problem documents."""
 
-    return answer
+    def __init__(self, scope: Scope, send: Send) -> None:
+        self._scope, self._send = scope, send
+        self._refusal: Message | None = None
+        self.begun = False
+
+    async def __call__(self, message: Message) -> None:
+        if message["type"] == "http.response.start":
+            self.begun = True
+            present = {name.decode("latin-1").lower(): value for name, value in message["headers"]}
+            if self._is_plain_refusal(message["status"], present.get("content-type", b"")):
+                self._refusal = message
+                return
+            more = {**_HEADERS, "content-security-policy": _POLICY, "cache-control": "no-store"}
+            missing = [
+                (name.encode(), value.encode())
+                for name, value in more.items()
+                if name not in present
+            ]
+            message["headers"] = [*message["headers"], *missing]
+        if self._refusal is None:
+            await self._send(message)
+        elif not message.get("more_body", False):
+            start, self._refusal = self._refusal, None
+            await self._refused(start)
+
+    def _is_plain_refusal(self, status: int, kind: bytes) -> bool:
+        """Return whether something below answers by a text of its own: a wrong range, say."""
+        told = kind.startswith((MEDIA_TYPE.encode(), b"text/html"))
+        return status >= 400 and not told and not self._scope["path"].startswith("/tensorboard/")
+
+    async def _refused(self, start: Message) -> None:
+        kept = {
+            name.decode("latin-1"): value.decode("latin-1")
+            for name, value in start["headers"]
+            if name.lower() in (b"allow", b"content-range")
+        }
+        phrase = HTTPStatus(start["status"]).phrase.lower()
+        detail = f"the request cannot be answered: {phrase}; mend its headers"
+        response = Problem(start["status"], "http", detail, headers=kept).response()
+        await response(self._scope, _nothing, self)
+
+
+async def _nothing() -> Message:
+    return {"type": "http.disconnect"}

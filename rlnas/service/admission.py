@@ -1,5 +1,6 @@
 """What a config that came over HTTP may name: no file outside one folder, and no code."""
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from rlnas.config import (
     is_table_of_networks,
 )
 from rlnas.config.imports import is_import_name
+from rlnas.service.models import NAME
 from rlnas.service.problems import Problem, field_problem
 
 _COST = "cost"
@@ -49,9 +51,10 @@ class Admission:
         if config.baseline is not None:
             updates["baseline"] = self._path("baseline", config.baseline)
         earlier = config.controller.warm_start
-        if earlier is not None and Path(earlier).name != earlier:
+        if earlier is not None and re.fullmatch(NAME, earlier) is None:
             raise field_problem(
-                "controller.warm_start", "expected the name of a run of this server, got a path"
+                "controller.warm_start",
+                f"expected the name of a run of this server, got {earlier!r}",
             )
         if config.engine.ray_address not in (None, "auto"):
             raise field_problem(

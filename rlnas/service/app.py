@@ -69,7 +69,7 @@ def make_app(settings: Settings) -> Guard:
         redirect_slashes=False,
     )
     app.state.parts = parts
-    add_handlers(app)
+    add_handlers(app, pages.error_page)
     for module in (searches, workers, health, pages, boards):
         app.include_router(module.router)
     _describe(app, token=settings.access.write is not None)

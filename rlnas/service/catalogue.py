@@ -3,7 +3,7 @@
 import threading
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import closing, contextmanager, suppress
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ from rlnas.errors import RlnasError
 from rlnas.evaluation.process import LOG
 from rlnas.search.diagram import draw_svg
 from rlnas.search.folder import EXPORTED, RunFolder, run_folders
-from rlnas.search.html_report import write_report
+from rlnas.search.html_report import report_html
 from rlnas.search.journal import Journal
 from rlnas.search.journal import Trial as Stored
 from rlnas.search.pareto import pareto
@@ -32,7 +32,7 @@ from rlnas.search.summary import (
     trials_after,
     trials_page,
 )
-from rlnas.service.jobs import PAUSE, RUN, STOP, Entry, JobFolder, Jobs
+from rlnas.service.jobs import PAUSE, STOP, Entry, JobFolder, Jobs
 from rlnas.service.models import (
     Best,
     CurvePage,
@@ -87,13 +87,10 @@ class Catalogue:
         self._reporting = threading.Lock()
 
     def searches(self) -> list[Search]:
-        """Return all searches, the newest first; a damaged one is left out."""
+        """Return all searches, the newest first."""
         entries = {entry.name: entry for entry in self._jobs.entries()}
         names = {folder.name for folder in run_folders(self._jobs.root)} | set(entries)
-        found = []
-        for name in names:
-            with suppress(RlnasError):
-                found.append(self._search(name, entries.get(name)))
+        found = [self._search(name, entries.get(name)) for name in names]
         return sorted(found, key=lambda each: (-(each.created or each.started or 0.0), each.name))
 
     def search(self, name: str) -> Search:
@@ -125,7 +122,7 @@ class Catalogue:
         return state
 
     def forget(self, name: str) -> None:
-        """Forget what was known of a search that is gone."""
+        """Forget what was known of a search that is gone, or of which something else is wanted."""
         self._known.pop(name, None)
         self._states.pop(name, None)
 
@@ -278,24 +275,28 @@ class Catalogue:
         return [*(file for file in EXPORTED if (best / file).is_file()), REPORT]
 
     def file(self, name: str, file: str) -> Path:
-        """Return a file for download; a report is written anew.
+        """Return a file for download.
 
         Raises:
             Problem: There is no such file, or not yet.
         """
         folder = self.folder(name)
-        if file == REPORT:
-            path = JobFolder(self._jobs.root, name).path / REPORT
-            with self._reporting:  # matplotlib is not for several threads
-                path.parent.mkdir(parents=True, exist_ok=True)
-                write_report(folder, path)
-            return path
         if file not in EXPORTED:
             raise not_found("file", file)
         path = folder.best / file
         if not path.is_file():
             raise Problem(409, "no-best", f"{name} has no {file} yet; wait for its best trial")
         return path
+
+    def report(self, name: str) -> str:
+        """Return the report of a search as it stands, as HTML.
+
+        Raises:
+            Problem: There is no such search, or it has not begun.
+        """
+        folder = self.folder(name)
+        with self._reporting:  # matplotlib is not for several threads
+            return report_html(folder)
 
     def _has_begun(self, name: str) -> bool:
         return RunFolder(self._jobs.root, name).journal.is_file()
@@ -318,7 +319,10 @@ class Catalogue:
         return found
 
     def _search(self, name: str, entry: Entry | None) -> Search:
-        summary = self._summary(name)
+        try:
+            summary = self._summary(name)
+        except RlnasError as error:
+            return _damaged(name, entry, str(error))
         state = self._state(name, entry, None if summary is None else summary.status)
         shared: dict[str, Any] = {
             "name": name,
@@ -330,6 +334,8 @@ class Catalogue:
             return Search(**shared, **_not_begun(entry.config if entry else {}))
         record = summary.to_json()
         del record["name"], record["status"]
+        if record["dataset"] == EXTERNAL:  # only its trainers know
+            record["dataset"] = None
         if state != "searching":
             record["seconds_left"] = None
         return Search(**shared, **record)
@@ -352,18 +358,32 @@ class Catalogue:
             held = RunFolder(self._jobs.root, name).is_held()
             return str(status) if held else "interrupted"
         alive = self._supervisor.is_running(name)
+        if not alive and entry.failed:
+            return "failed"
+        if not alive and status == "done" and self._has_come_to_its_end(entry):
+            return "done"
         match entry.wanted:
-            case _ if entry.failed and not alive:
-                return "failed"
-            case _ if status == "done" and not alive:
-                return "done"
             case wanted if wanted == PAUSE:
                 return "pausing" if alive else "paused"
             case wanted if wanted == STOP:
                 return "stopping" if alive else "stopped"
-            case wanted if wanted == RUN and not alive:
-                return "queued"
-        return "starting" if status is None else status
+        if not alive:
+            return "queued"
+        return {None: "starting", "done": "finishing"}.get(status, str(status))
+
+    def _has_come_to_its_end(self, entry: Entry) -> bool:
+        """Return whether the runner of a search has said so, also while no server ran."""
+        outcome = JobFolder(self._jobs.root, entry.name).read_outcome()
+        return entry.ended or (outcome is not None and outcome[0] == 0)
+
+
+def _damaged(name: str, entry: Entry | None, sentence: str) -> Search:
+    """Return a search of whose run nothing can be read."""
+    config = entry.config if entry is not None else {"data": {"dataset": None}}
+    created = entry.created if entry is not None else None
+    return Search(
+        name=name, state="damaged", message=sentence, created=created, **_not_begun(config)
+    )
 
 
 def _not_begun(config: Mapping[str, Any]) -> dict[str, Any]:

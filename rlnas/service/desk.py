@@ -3,10 +3,12 @@
 import asyncio
 import threading
 import time
+from contextlib import suppress
 from typing import Any
 
 from starlette.concurrency import run_in_threadpool
 
+from rlnas.errors import StorageError
 from rlnas.evaluation.leases import Answer, Beat, Lease, LeaseBook
 from rlnas.objectives import ACCURACY, Failure, Metrics
 from rlnas.service.catalogue import Catalogue
@@ -52,6 +54,13 @@ class Desk:
                 book.close()
             self._books.clear()
 
+    def forget(self, name: str) -> None:
+        """Close the book of a search that is gone."""
+        with self._lock:
+            known = self._books.pop(name, None)
+            if known is not None:
+                known[1].close()
+
     async def ask(self, name: str, body: Ask) -> Asked:
         """Lease trials; wait for one as long as the worker wants to."""
         until = time.monotonic() + body.wait
@@ -61,8 +70,7 @@ class Desk:
                 break
             while time.monotonic() < until:
                 await asyncio.sleep(_LOOK)
-                book = self._books.get(name)
-                if book is None or book[1].has_free(time.time()):
+                if await run_in_threadpool(self._may_have, name):
                     break
         self.asked += len(leases)
         trials = [_leased(lease) for lease in leases]
@@ -100,6 +108,13 @@ class Desk:
         """Return how the trials of a search stand."""
         book, now = self._book(name), time.time()
         return Leases(**book.counts(now), workers=book.holders(now))
+
+    def _may_have(self, name: str) -> bool:
+        """Return whether asking the book of a search again may give a trial."""
+        book = self._books.get(name)
+        with suppress(StorageError):  # it was closed meanwhile, for the search is gone
+            return book is None or book[1].has_free(time.time())
+        return True
 
     def _ask(self, name: str, body: Ask) -> tuple[str, list[Lease]]:
         state = self._catalogue.state(name)
@@ -172,8 +187,8 @@ def _metrics(body: Tell, payload: Any) -> Metrics:
         Problem: What is rewarded is not among it.
     """
     told = body.metrics.model_dump() if body.metrics is not None else {}
-    told["params"] = told["params"] or payload["params"]
-    told["flops"] = told["flops"] or payload["flops"]
+    for name in ("params", "flops"):  # of a network that is decoded here both are known
+        told[name] = payload[name] or told[name]
     metric, cost = payload["metric"], payload["cost"]
     if metric != ACCURACY and metric not in told["extra"]:
         raise field_problem(

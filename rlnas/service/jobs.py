@@ -10,15 +10,16 @@ import os
 import secrets
 import shutil
 import sqlite3
+import threading
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from rlnas.database import Database
-from rlnas.errors import RunError, StorageError, unknown_name
+from rlnas.errors import RlnasError, RunError, StorageError, unknown_name
 from rlnas.search.folder import RunFolder, free_name
 
 RUN, PAUSE, STOP = "run", "pause", "stop"
@@ -26,6 +27,9 @@ RUN, PAUSE, STOP = "run", "pause", "stop"
 
 MOST_WANTED = 500
 """Searches that run or wait at a time (chosen); a further one is refused."""
+
+_MOVING, _CONTROL = "moving", "control"
+"""Of a folder in the trash: the file that says that it is being moved, and the control's run."""
 
 _TABLES = """
 CREATE TABLE IF NOT EXISTS searches (
@@ -38,7 +42,11 @@ CREATE TABLE IF NOT EXISTS trash (
 
 
 class TakenError(RunError):
-    """There is a search of this name, or another was made with this idempotency key."""
+    """There is a search of this name."""
+
+
+class KeyTakenError(TakenError):
+    """Another search was made with this idempotency key."""
 
 
 class CrowdedError(RunError):
@@ -90,11 +98,11 @@ class Trashed:
 
 
 class JobFolder:
-    """What the runner of one search writes beside the run, ``<root>/.service/<name>/``."""
+    """What the runner of one search writes beside the run, ``<root>/.service/jobs/<name>/``."""
 
     def __init__(self, root: Path, name: str) -> None:
         """Take the folder as it is or will be."""
-        self.path = service_folder(root) / name
+        self.path = service_folder(root) / "jobs" / name
 
     @property
     def log(self) -> Path:
@@ -113,8 +121,10 @@ class JobFolder:
 
     @contextmanager
     def running(self) -> Iterator[bool]:
-        """Hold the lock of the runner; give False where another one holds it."""
-        self.path.mkdir(parents=True, exist_ok=True)
+        """Hold the lock of the runner; give False where another has it, or the search is gone."""
+        if not self.path.is_dir():
+            yield False
+            return
         with open(self.lock, "a+") as lock:
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -161,6 +171,10 @@ class Jobs:
     Args:
         root: Folder of all runs.
 
+    Attributes:
+        mutex: Held while a runner is started or a search is moved, so that neither happens to
+            the other's search.
+
     Raises:
         StorageError: The folder cannot be used.
     """
@@ -177,6 +191,24 @@ class Jobs:
                 "--root"
             ) from error
         self._db = Database(folder / "service.sqlite", _TABLES)
+        self.mutex = threading.RLock()
+
+    def recover(self) -> None:
+        """Finish or take back the moves to and from the trash that a kill has cut off.
+
+        For the one server of a root, when it starts.
+
+        Raises:
+            StorageError: The disk refused.
+        """
+        for place in (self.root / ".trash").glob("*"):
+            if (place / _MOVING).is_file():
+                self._settle(place.name)
+            else:
+                with self._db.reading() as db:
+                    gone = not _is_trashed(db, place.name)
+                if gone:  # its removal was cut off
+                    shutil.rmtree(place, ignore_errors=True)
 
     def close(self) -> None:
         """Close the file."""
@@ -205,7 +237,8 @@ class Jobs:
             The search, and whether it is new.
 
         Raises:
-            TakenError: The name is taken, or the key belongs to another request.
+            TakenError: The name is taken.
+            KeyTakenError: The key belongs to another request.
             CrowdedError: Too many run or wait already.
         """
         body = json.dumps([name, config], sort_keys=True)
@@ -213,7 +246,7 @@ class Jobs:
             if key is not None:
                 row = db.execute("SELECT * FROM searches WHERE key = ?", (key,)).fetchone()
                 if row is not None and row["body"] != body:
-                    raise TakenError(
+                    raise KeyTakenError(
                         f"the idempotency key was used for another search, {row['name']}; "
                         "take a new key"
                     )
@@ -223,6 +256,11 @@ class Jobs:
             taken = name if name is not None else self._next_name(db, stem)
             if self._is_taken(db, taken):
                 raise TakenError(f"there is a search called {taken}; choose another name")
+            if config.get("control") and RunFolder(self.root, taken).control.path.exists():
+                raise TakenError(
+                    f"there is a run called {taken}-control, as that of the control would be; "
+                    "choose another name"
+                )
             config = {**config, "name": taken}
             db.execute(
                 "INSERT INTO searches (name, created, wanted, config, executor, key, body) "
@@ -260,6 +298,9 @@ class Jobs:
 
     def want(self, name: str, wanted: str) -> Entry:
         """Say what is wanted of a search; a failed one may try again."""
+        if wanted == RUN:  # how it ended before is not how it ends now
+            with _disk(self.root):
+                JobFolder(self.root, name).outcome.unlink(missing_ok=True)
         with self._db.writing() as db:
             again = "failed = NULL, deaths = 0, ended = 0, " if wanted == RUN else ""
             db.execute(
@@ -305,31 +346,29 @@ class Jobs:
             db.execute("UPDATE searches SET ended = 1 WHERE name = ?", (name,))
 
     def delete(self, name: str) -> Trashed:
-        """Move a search to the trash.
+        """Move a search to the trash, and its control with it.
 
         Raises:
             BusyError: A process writes to it.
             RunError: There is none of this name.
-            StorageError: The disk refused.
+            StorageError: The disk refused; the search is where it was.
         """
         folder, job = RunFolder(self.root, name), JobFolder(self.root, name)
-        if folder.is_held() or job.runner() is not None:
-            raise BusyError(f"{name} is running; stop it first")
         entry = self.find(name)
+        control = _has_control(folder, entry)
+        held = folder.is_held() or (control and folder.control.is_held())
+        if held or job.runner() is not None:
+            raise BusyError(f"{name} is running; stop it first")
         if entry is None and not folder.path.is_dir():
             raise RunError(unknown_name("search", name, self.names()))
         trashed = Trashed(secrets.token_hex(8), name, time.time())
-        place = self._trash(trashed.id)
-        with _disk(place), self._db.writing() as db:
-            place.mkdir(parents=True)
+        with self._moving(trashed.id, name, control=control), self._db.writing() as db:
             row = db.execute("SELECT * FROM searches WHERE name = ?", (name,)).fetchone()
             stored = None if row is None else json.dumps(dict(row))
             db.execute(
                 "INSERT INTO trash VALUES (?, ?, ?, ?)", (trashed.id, name, trashed.deleted, stored)
             )
             db.execute("DELETE FROM searches WHERE name = ?", (name,))
-            _move(job.path, place / "job")
-            _move(folder.path, place / "run")
         return trashed
 
     def trash(self) -> list[Trashed]:
@@ -344,13 +383,15 @@ class Jobs:
         Raises:
             TakenError: There is another search of its name now.
             RunError: There is no such thing in the trash.
-            StorageError: The disk refused.
+            StorageError: The disk refused; the search is still in the trash.
         """
-        place = self._trash(number)
-        with _disk(place), self._db.writing() as db:
+        with self._db.reading() as db:
+            name = str(_trashed(db, number)["name"])
+        control = (self._trash(number) / _CONTROL).exists()
+        with self._moving(number, name, control=control), self._db.writing() as db:
             row = _trashed(db, number)
-            name = str(row["name"])
-            if self._is_taken(db, name):
+            taken = control and RunFolder(self.root, name).control.path.exists()
+            if taken or self._is_taken(db, name):
                 raise TakenError(f"there is a search called {name} now; delete that one first")
             if row["entry"] is not None:
                 stored = {**json.loads(row["entry"]), "wanted": STOP}
@@ -363,9 +404,6 @@ class Jobs:
                     tuple(stored.values()),
                 )
             db.execute("DELETE FROM trash WHERE id = ?", (number,))
-            _move(place / "job", JobFolder(self.root, name).path)
-            _move(place / "run", RunFolder(self.root, name).path)
-        shutil.rmtree(place, ignore_errors=True)
         return name
 
     def purge(self, number: str) -> None:
@@ -378,6 +416,51 @@ class Jobs:
             _trashed(db, number)
             db.execute("DELETE FROM trash WHERE id = ?", (number,))
         shutil.rmtree(self._trash(number), ignore_errors=True)
+
+    @contextmanager
+    def _moving(self, number: str, name: str, *, control: bool) -> Iterator[None]:
+        """Move the folders of a search to where the database has it in the end.
+
+        The database alone decides: where it refuses, or the process is killed meanwhile, the
+        folders are, now or when the next server starts, where they were.
+        """
+        place = self._trash(number)
+        with _disk(place):
+            place.mkdir(parents=True, exist_ok=True)
+            try:
+                (place / _MOVING).write_text(json.dumps([name, control]))
+            except OSError:
+                (place / _MOVING).unlink(missing_ok=True)
+                if not any(place.iterdir()):
+                    place.rmdir()
+                raise
+        try:
+            yield
+        finally:
+            self._settle(number)
+
+    def _settle(self, number: str) -> None:
+        """Put the folders of a search that was being moved where the database has it."""
+        place = self._trash(number)
+        with _disk(place), self._db.reading() as db:
+            with suppress(ValueError):  # cut off: nothing was moved yet
+                name, control = json.loads((place / _MOVING).read_text())
+                self._put(place, name, control=control, deleted=_is_trashed(db, number))
+            (place / _MOVING).unlink()
+            if not _is_trashed(db, number):
+                shutil.rmtree(place, ignore_errors=True)
+
+    def _put(self, place: Path, name: str, *, control: bool, deleted: bool) -> None:
+        """Move the folders of a search into the trash, or out of it."""
+        run = RunFolder(self.root, name)
+        parts = {"job": JobFolder(self.root, name).path, "run": run.path}
+        if control:
+            parts[_CONTROL] = run.control.path
+        for part, live in parts.items():
+            if deleted and not (place / part).exists():
+                _move(live, place / part)
+            elif not deleted and (place / part).exists():
+                _move(place / part, live)
 
     def _trash(self, number: str) -> Path:
         return self.root / ".trash" / number
@@ -415,6 +498,21 @@ def _check_room(db: sqlite3.Connection) -> None:
             f"{wanted} searches run or wait already, expected fewer than {MOST_WANTED}; stop some, "
             "or wait until they have ended"
         )
+
+
+def _is_trashed(db: sqlite3.Connection, number: str) -> bool:
+    return db.execute("SELECT 1 FROM trash WHERE id = ?", (number,)).fetchone() is not None
+
+
+def _has_control(folder: RunFolder, entry: Entry | None) -> bool:
+    """Return whether a search has asked for a control run, and that has begun."""
+    if not folder.control.path.is_dir():
+        return False
+    if entry is not None:
+        return bool(entry.config.get("control"))
+    with suppress(RlnasError):  # a damaged run
+        return folder.read_config().control is not None
+    return False
 
 
 def _entry(row: sqlite3.Row) -> Entry:

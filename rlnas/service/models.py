@@ -38,12 +38,14 @@ def _is_number(value: Any) -> Any:
 
 # Of what clients send: no text and no truth value is taken for a number.
 _NUMBER = BeforeValidator(_is_number)
-Figure = Annotated[FiniteFloat, _NUMBER]
-Amount = Annotated[FiniteFloat, Field(ge=0), _NUMBER]
+Figure = Annotated[FiniteFloat, Field(ge=-1e12, le=1e12), _NUMBER]
+Amount = Annotated[FiniteFloat, Field(ge=0, le=1e9), _NUMBER]
+Score = Annotated[FiniteFloat, Field(ge=-1e6, le=1), _NUMBER]
 LeaseSeconds = Annotated[FiniteFloat, Field(ge=1, le=86400), _NUMBER]
 Switch = Annotated[bool, Strict()]
-ToldCount = Annotated[int, Field(ge=0), _NUMBER]
+ToldCount = Annotated[int, Field(ge=0, le=10**15), _NUMBER]
 Curve = Annotated[tuple[Figure, ...], Field(max_length=_MOST_EPOCHS)]
+Scores = Annotated[tuple[Score, ...], Field(max_length=_MOST_EPOCHS)]
 
 
 class Model(BaseModel):
@@ -57,8 +59,10 @@ class Search(Model):
 
     name: str
     state: str = Field(
-        description="queued, starting, searching, retraining, done, pausing, paused, stopping, "
-        "stopped, failed; or interrupted: begun by the command line, and nobody goes on with it"
+        description="queued, starting, searching, retraining, finishing (its control still "
+        "searches, or the last files are written), done, pausing, paused, stopping, stopped, "
+        "failed; interrupted: begun by the command line, and nobody goes on with it; or damaged: "
+        "its journal cannot be read"
     )
     message: str | None = Field(description="Why it failed")
     created: float | None = Field(description="When it was asked for, seconds since 1970")
@@ -231,7 +235,7 @@ class Beat(Model):
 
     lease: Token
     seconds: LeaseSeconds = 60.0
-    val_accuracy: Curve | None = Field(
+    val_accuracy: Scores | None = Field(
         None, description="Validation accuracy behind each epoch so far"
     )
 
@@ -247,15 +251,17 @@ class Beaten(Model):
 class ToldMetrics(Model):
     """What a worker measured."""
 
-    val_accuracy: Annotated[tuple[Figure, ...], Field(min_length=1, max_length=_MOST_EPOCHS)]
+    val_accuracy: Annotated[tuple[Score, ...], Field(min_length=1, max_length=_MOST_EPOCHS)] = (
+        Field(description="Accuracy, or R2, behind each epoch: a share, at most 1")
+    )
     val_loss: Curve = ()
     loss: Curve = ()
     params: ToldCount = 0
     flops: ToldCount = 0
     seconds: Amount = 0.0
-    peak_memory: Amount = 0.0
-    latency: Amount = 0.0
-    size: Amount = 0.0
+    peak_memory: Amount = Field(0.0, description="Megabytes")
+    latency: Amount = Field(0.0, description="Milliseconds for one example")
+    size: Amount = Field(0.0, description="Megabytes on disk")
     stopped: Switch = False
     extra: Annotated[
         dict[Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]{0,49}$")], Figure],

@@ -1,19 +1,19 @@
 """Refusals as problem documents (RFC 9457): what is wrong, in which field, in one sentence."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from http import HTTPStatus
 from typing import Any
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import JSONResponse
+from fastapi.responses import JSONResponse, Response
 from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
 from starlette.routing import Match
 
 from rlnas.config.reading import complaint
 from rlnas.errors import ConfigError, DataError, RlnasError, SpaceError, StorageError
-from rlnas.service.jobs import BusyError, CrowdedError, TakenError
+from rlnas.service.jobs import BusyError, CrowdedError, KeyTakenError, TakenError
 
 MEDIA_TYPE = "application/problem+json"
 
@@ -89,6 +89,8 @@ def not_found(what: str, name: str) -> Problem:
 
 def problem_of(error: RlnasError) -> Problem:
     """Return the refusal that an error of rlnas stands for."""
+    if isinstance(error, KeyTakenError):
+        return Problem(409, "key-taken", str(error))
     if isinstance(error, TakenError):
         return Problem(409, "name-taken", str(error))
     if isinstance(error, CrowdedError):
@@ -102,45 +104,67 @@ def problem_of(error: RlnasError) -> Problem:
     return Problem(409, "not-usable", str(error))
 
 
-def add_handlers(app: FastAPI) -> None:
-    """Let an app answer every refusal with a problem document."""
+Page = Callable[[Request, Problem], Response]
+"""Shows a refusal to a person."""
 
-    @app.exception_handler(Problem)
-    def refused(request: Request, problem: Problem) -> JSONResponse:
+
+def add_handlers(app: FastAPI, page: Page) -> None:
+    """Let an app answer every refusal with a problem document, or a browser with a page.
+
+    Args:
+        app: The app.
+        page: Makes the page.
+    """
+
+    def answer(request: Request, problem: Problem) -> Response:
+        reads = request.method == "GET" and "text/html" in request.headers.get("accept", "")
+        if reads and not request.url.path.startswith(("/v1/", "/tensorboard/")):
+            return page(request, problem)
         return problem.response()
 
+    @app.exception_handler(Problem)
+    def refused(request: Request, problem: Problem) -> Response:
+        return answer(request, problem)
+
     @app.exception_handler(RlnasError)
-    def failed(request: Request, error: RlnasError) -> JSONResponse:
-        return problem_of(error).response()
+    def failed(request: Request, error: RlnasError) -> Response:
+        return answer(request, problem_of(error))
 
     @app.exception_handler(RequestValidationError)
-    def invalid(request: Request, error: RequestValidationError) -> JSONResponse:
+    def invalid(request: Request, error: RequestValidationError) -> Response:
         found = [(_pointer(each["loc"]), _sentence(each)) for each in error.errors()]
-        return _invalid(found).response()
+        return answer(request, _invalid(found))
 
     @app.exception_handler(Exception)
-    def broken(request: Request, error: Exception) -> JSONResponse:
+    def broken(request: Request, error: Exception) -> Response:
         detail = "a mistake of the server's own; its log has more"
-        return Problem(500, "mistake", detail).response()
+        return answer(request, Problem(500, "mistake", detail))
 
     @app.exception_handler(HTTPException)
-    def refused_by_framework(request: Request, error: HTTPException) -> JSONResponse:
+    def refused_by_framework(request: Request, error: HTTPException) -> Response:
         detail = _FRAMEWORK.get(error.status_code, str(error.detail))
         headers = dict(error.headers) if error.headers else None
         if error.status_code == 405:
             headers = {"Allow": ", ".join(_methods(request))}
-        return Problem(error.status_code, "http", detail, headers=headers).response()
+        return answer(request, Problem(error.status_code, "http", detail, headers=headers))
 
 
 def _methods(request: Request) -> list[str]:
     """Return the methods that an address takes."""
     found: set[str] = set()
-    for route in request.app.routes:
+    for route in _each(request.app.routes):
         for method in getattr(route, "methods", None) or ():
             match, _ = route.matches({**request.scope, "method": method})
             if match is Match.FULL:
                 found.add(method)
     return sorted(found)
+
+
+def _each(routes: Sequence[Any]) -> Iterator[Any]:
+    """Return all routes, also those of routers that are kept as they were included."""
+    for route in routes:
+        included = getattr(route, "original_router", None)
+        yield from (route,) if included is None else _each(included.routes)
 
 
 _FRAMEWORK = {
@@ -174,6 +198,10 @@ def _sentence(error: Any) -> str:
             return f"expected text of the form {error['ctx']['pattern']}; mend this field"
         case "literal_error":
             return f"expected {error['ctx']['expected']}; mend this field"
+        case "too_short" | "too_long":
+            few = error["type"] == "too_short"
+            bound = error["ctx"]["min_length" if few else "max_length"]
+            return f"expected at {'least' if few else 'most'} {bound} of them; mend this field"
         case "model_attributes_type" | "model_type":
             return "expected one JSON object; mend this field"
     return f"{complaint(error)}; mend this field"

@@ -13,6 +13,7 @@ import uvicorn
 from rlnas.errors import ConfigError, RunError
 from rlnas.service.access import LOOPBACK, Access, new_token
 from rlnas.service.app import make_app
+from rlnas.service.connection import Connection
 from rlnas.service.jobs import service_folder
 from rlnas.service.parts import Settings
 
@@ -66,6 +67,8 @@ def serve(
         server = uvicorn.Server(
             uvicorn.Config(
                 app,
+                http=Connection,
+                ws="none",
                 access_log=False,
                 log_level="warning",
                 server_header=False,

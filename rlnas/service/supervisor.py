@@ -8,7 +8,8 @@ import sys
 import threading
 import time
 from collections import Counter
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -76,6 +77,7 @@ class Supervisor:
         self._ending: dict[str, _Ending] = {}
         self._not_before: dict[str, float] = {}
         self._known: set[str] = set()  # searches whose runner was seen alive
+        self._troubles: dict[str, str] = {}  # by search: what went wrong with it at the last look
         self._wake, self._closed = threading.Event(), False
         self._thread = threading.Thread(target=self._watch, name="supervisor", daemon=True)
 
@@ -98,9 +100,9 @@ class Supervisor:
                 runner.process.returncode = 0  # it outlives this process: nothing waits for it
 
     @property
-    def alive(self) -> bool:
-        """Whether the thread watches."""
-        return self._thread.is_alive()
+    def in_trouble(self) -> bool:
+        """Whether something keeps it from watching all searches."""
+        return bool(self._troubles) or not self._thread.is_alive()
 
     def is_running(self, name: str) -> bool:
         """Tell whether a search has a runner now."""
@@ -111,25 +113,41 @@ class Supervisor:
 
     def _watch(self) -> None:
         while not self._closed:
-            try:
+            with self._noting(""):
                 self.step()
-            except RlnasError as error:  # a full disk, most often: it may pass
-                _LOG.error("%s", error)
-            except Exception:
-                _LOG.exception("the supervisor goes on after an error")
             self._wake.wait(_LOOK)
             self._wake.clear()
+
+    @contextmanager
+    def _noting(self, name: str) -> Iterator[None]:
+        """Let what goes wrong with one search harm no other; tell it once, while it lasts."""
+        try:
+            yield
+        except Exception as error:
+            told = f"{name}: {error}" if name else str(error)
+            if self._troubles.get(name) != told:
+                self._troubles[name] = told
+                known = isinstance(error, RlnasError | OSError)  # a full disk, most often
+                _LOG.error("%s", told, exc_info=None if known else error)
+        else:
+            self._troubles.pop(name, None)
 
     def step(self) -> None:
         """Look at all searches once, and do what is to be done."""
         entries = self._jobs.entries()
-        for name in self._known - {entry.name for entry in entries}:
+        names = {entry.name for entry in entries}
+        for name in self._troubles.keys() - names - {""}:
+            self._troubles.pop(name, None)
+        for name in self._known - names:
             self._known.discard(name)
             self._runners.pop(name, None)
         busy = Counter[bool]()  # by whether their children are trained elsewhere
         waiting: list[Entry] = []
         for entry in entries:
-            if self._is_at_work(entry):
+            at_work = True
+            with self._noting(entry.name):
+                at_work = self._is_at_work(entry)
+            if at_work:
                 busy[entry.executor == EXTERNAL] += 1
             elif entry.wanted == RUN and not entry.failed and not entry.ended:
                 waiting.append(entry)
@@ -138,8 +156,11 @@ class Supervisor:
             if busy[external] >= self._at_once[external]:
                 continue
             if time.monotonic() >= self._not_before.get(entry.name, 0.0):
-                self._start(entry)
                 busy[external] += 1
+                with self._noting(entry.name), self._jobs.mutex:
+                    newest = self._jobs.find(entry.name)  # it may be stopped or gone by now
+                    if newest is not None and newest.wanted == RUN:
+                        self._start(newest)
 
     def _is_at_work(self, entry: Entry) -> bool:
         """Return whether a search has a runner; end one that is not wanted, hear one that ended."""

@@ -9,6 +9,7 @@ import socket
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -75,16 +76,20 @@ class TensorBoard:
             raise _away()
         headers = [
             (name, value)
-            for name, value in request.headers.items()
-            if name.lower() not in _HOP_BY_HOP
+            for name, value in request.headers.raw
+            if name.decode("latin-1").lower() not in _HOP_BY_HOP
         ]
+        path = request.scope["raw_path"].decode("latin-1")
         query = f"?{request.url.query}" if request.url.query else ""
-        passed = client.build_request(
-            request.method,
-            f"http://127.0.0.1:{self._port}{request.url.path}{query}",
-            headers=[*headers, ("accept-encoding", "identity")],
-            content=await request.body(),
-        )
+        try:
+            passed = client.build_request(
+                request.method,
+                f"http://127.0.0.1:{self._port}{path}{query}",
+                headers=[*headers, (b"accept-encoding", b"identity")],
+                content=await request.body(),
+            )
+        except (httpx2.InvalidURL, ValueError) as error:
+            raise Problem(400, "no-address", "TensorBoard has no such address") from error
         try:
             answer = await client.send(passed, stream=True)
         except httpx2.TransportError as error:
@@ -181,7 +186,22 @@ def _main() -> Any:
 
     threading.Thread(target=watch, daemon=True).start()
     sys.argv[0] = "tensorboard"
+    _pass_over_hidden_folders()
     return main.run_main()
+
+
+def _pass_over_hidden_folders() -> None:
+    """Let TensorBoard, which has no option for it, not show what lies in the trash."""
+    from tensorboard.backend.event_processing import io_wrapper
+
+    found = io_wrapper.GetLogdirSubdirectories
+
+    def shown(path: str) -> Iterator[str]:
+        for each in found(path):
+            if not any(part.startswith(".") for part in Path(each).relative_to(path).parts):
+                yield each
+
+    io_wrapper.GetLogdirSubdirectories = shown
 
 
 if __name__ == "__main__":

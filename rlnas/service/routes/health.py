@@ -29,8 +29,9 @@ def health() -> Health:
 def ready(parts: The) -> Health:
     """Say that the server can begin searches and watches them."""
     parts.jobs.names()
-    if not parts.supervisor.alive:
-        raise Problem(503, "not-ready", "the supervisor of the searches does not run")
+    if parts.supervisor.in_trouble:
+        detail = "not all searches can be looked after; the log of the server says why"
+        raise Problem(503, "not-ready", detail)
     return Health(status="ready", version=__version__)
 
 

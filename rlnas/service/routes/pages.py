@@ -1,10 +1,12 @@
 """The pages: searches, one search live, the form that begins one, the trash, the login."""
 
+import re
 import time
 from dataclasses import dataclass
+from http import HTTPStatus
 from pathlib import Path
 from typing import Any, Literal
-from urllib.parse import parse_qs
+from urllib.parse import parse_qs, quote
 
 from fastapi import APIRouter, Request
 from fastapi.responses import FileResponse, HTMLResponse, RedirectResponse, Response
@@ -32,7 +34,7 @@ from rlnas.search.progress import duration
 from rlnas.service.access import COOKIE
 from rlnas.service.models import Search
 from rlnas.service.parts import Parts
-from rlnas.service.problems import not_found
+from rlnas.service.problems import Problem, not_found
 from rlnas.service.routes.searches import Name, The
 
 router = APIRouter(include_in_schema=False)
@@ -43,8 +45,8 @@ _SHOWN = 200
 """Searches of the list (chosen): the filter finds the others by the API."""
 
 _STATES = (
-    *("queued", "starting", "searching", "retraining"),
-    *("done", "paused", "stopped", "failed", "interrupted"),
+    *("queued", "starting", "searching", "retraining", "finishing"),
+    *("done", "paused", "stopped", "failed", "interrupted", "damaged"),
 )
 
 _FIRST = (
@@ -174,9 +176,10 @@ def trash(request: Request, parts: The) -> Response:
 
 
 @router.get("/login")
-def login_form(wrong: bool = False) -> Response:
+def login_form(wrong: bool = False, next: str = "/") -> Response:
     """Show the form for the token."""
-    return HTMLResponse(_PAGES.get_template("login.html").render(wrong=wrong))
+    page = _PAGES.get_template("login.html").render(wrong=wrong, next=_own_address(next))
+    return HTMLResponse(page)
 
 
 @router.post("/login")
@@ -184,9 +187,10 @@ async def login(request: Request, parts: The) -> Response:
     """Take a token, and give the browser a cookie in its place."""
     form = parse_qs((await request.body()).decode("utf-8", "replace"))
     right = parts.access.right(form.get("token", [""])[0])
+    next = _own_address(form.get("next", ["/"])[0])
     if right is None:
-        return RedirectResponse("/login?wrong=true", 303)
-    answer = RedirectResponse("/", 303)
+        return RedirectResponse(f"/login?wrong=true&next={quote(next)}", 303)
+    answer = RedirectResponse(next, 303)
     if parts.access.write is not None:
         answer.set_cookie(
             COOKIE,
@@ -220,6 +224,20 @@ def static(
     return FileResponse(path, media_type=kinds[path.suffix])
 
 
+def _own_address(address: str) -> str:
+    """Return an address of this server to go to, the list where it is another one."""
+    own = re.fullmatch(r"/(searches/[A-Za-z0-9._-]+|new|trash|tensorboard/)?", address)
+    return address if own else "/"
+
+
+def error_page(request: Request, problem: Problem) -> Response:
+    """Return a page that tells a person why a request was refused."""
+    values = {"title": HTTPStatus(problem.status_code).phrase, "detail": problem.detail}
+    answer = _page(request, request.app.state.parts, "error.html", values)
+    answer.status_code = problem.status_code
+    return answer
+
+
 def _page(request: Request, parts: Parts, template: str, values: dict[str, Any]) -> Response:
     shared = {
         "right": request.scope.get("rlnas.right", "read"),
@@ -240,7 +258,7 @@ def _field(flag: Flag) -> Field:
         kind = "choice"
     elif flag.field in _LISTS:
         kind = "list"
-    plain = isinstance(default, bool | int | float | str) and default not in ("", False)
+    plain = isinstance(default, bool | int | float | str) and default != "" and default is not False
     shown = str(default).lower() if isinstance(default, bool) else str(default)
     label = flag.path[-1].replace("_", " ")
     if label == "name" and len(flag.path) > 1:

@@ -4,10 +4,11 @@ import asyncio
 import json
 import mimetypes
 from collections.abc import AsyncIterator
+from pathlib import Path as FilePath
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Depends, Header, Path, Query, Request, Response
-from fastapi.responses import FileResponse, PlainTextResponse
+from fastapi.responses import FileResponse, HTMLResponse, PlainTextResponse
 from sse_starlette import EventSourceResponse, ServerSentEvent
 from starlette.concurrency import run_in_threadpool
 
@@ -15,6 +16,7 @@ from rlnas.config import EXTERNAL, SearchConfig
 from rlnas.search.folder import RunFolder
 from rlnas.search.summary import TrialQuery
 from rlnas.service import models
+from rlnas.service.catalogue import REPORT
 from rlnas.service.jobs import PAUSE, RUN, STOP
 from rlnas.service.parts import Parts, parts_of
 from rlnas.service.problems import Problem, not_found
@@ -30,7 +32,8 @@ _MOST_EVENTS = 200
 _MOST_STREAMS = 200
 """Streams of events at a time (chosen)."""
 
-_END = ("done", "failed", "stopped")
+_END = ("done", "failed", "stopped", "damaged")
+_AT_WORK = ("queued", "starting", "searching", "retraining", "finishing")
 
 The = Annotated[Parts, Depends(parts_of)]
 Name = Annotated[str, Path(pattern=models.NAME, description="Name of the search")]
@@ -51,11 +54,19 @@ Key = Annotated[
 def list_searches(
     parts: The,
     state: Annotated[str | None, Query(max_length=20, description="Only in this state")] = None,
+    text: Annotated[
+        str, Query(max_length=100, description="Only those whose name has this, in any case")
+    ] = "",
     limit: Limit = 100,
     offset: Offset = 0,
 ) -> models.SearchPage:
     """List all searches, the newest first."""
-    found = [each for each in parts.catalogue.searches() if state in (None, each.state)]
+    words = text.strip().lower()
+    found = [
+        each
+        for each in parts.catalogue.searches()
+        if state in (None, each.state) and words in each.name.lower()
+    ]
     return models.SearchPage(searches=found[offset : offset + limit], total=len(found))
 
 
@@ -70,10 +81,9 @@ def create_search(
     """Begin a search. The fields are those of the command line; all may be left out."""
     admitted = parts.admission.admitted(config)
     executor = admitted.engine.chosen
-    stem = f"{EXTERNAL if executor == EXTERNAL else 'search'}-{admitted.controller.name}"
     entry, new = parts.jobs.add(
         admitted.name,
-        "".join(each if each.isalnum() or each in "-_" else "-" for each in stem)[:60],
+        _stem(admitted),
         {**admitted.model_dump(mode="json", exclude_unset=True)},
         executor,
         key=key,
@@ -113,28 +123,39 @@ def resume_search(name: Name, parts: The, body: models.Resume | None = None) -> 
             "own-python",
             f"{name} was begun from Python with objects of its own; resume it there",
         )
-    if found.state in ("searching", "retraining") and parts.jobs.find(name) is None:
-        raise Problem(409, "busy", f"{name} is running already, begun by the command line")
-    config: dict[str, Any] = {}
+    if found.state == "damaged":
+        raise Problem(409, "damaged", f"{found.message}; it can only be deleted")
     entry = parts.jobs.find(name)
+    if found.state in _AT_WORK and entry is None:
+        raise Problem(409, "busy", f"{name} is running already, begun by the command line")
+    budget = {} if body is None else body.model_dump(exclude_none=True)
+    if found.state in _AT_WORK and not budget:
+        return found
+    if found.state in _AT_WORK:
+        raise Problem(409, "busy", f"{name} is running; pause it to give it another budget")
+    if found.state == "done" and not _grows(found, budget):
+        raise Problem(
+            409, "ended", f"{name} has ended; to search on, resume it with a larger budget"
+        )
     if entry is None:
         config = RunFolder(parts.jobs.root, name).read_config().model_dump(mode="json")
         entry = parts.jobs.adopt(name, config, found.executor)
-    budget = {} if body is None else body.model_dump(exclude_none=True)
     if budget:
         known = entry.config.get("budget", {})
         parts.jobs.configure(name, {**entry.config, "budget": {**known, **budget}})
-    parts.jobs.want(name, RUN)
-    parts.supervisor.look()
-    return parts.catalogue.search(name)
+    return _wanted(parts, name, RUN)
 
 
 @router.delete("/searches/{name:plain}")
 def delete_search(name: Name, parts: The) -> models.Deleted:
     """Move a search to the trash, from which it can be restored."""
     parts.catalogue.search(name)
-    found = parts.jobs.delete(name)
+    with parts.jobs.mutex:
+        if parts.supervisor.is_running(name):
+            raise Problem(409, "busy", f"{name} is running; stop it first")
+        found = parts.jobs.delete(name)
     parts.catalogue.forget(name)
+    parts.desk.forget(name)
     return models.Deleted(id=found.id, name=found.name, deleted=found.deleted)
 
 
@@ -154,7 +175,9 @@ TrashId = Annotated[str, Path(pattern=r"^[0-9a-f]{16}$", description="Id in the 
 def restore_search(id: TrashId, parts: The) -> models.Search:
     """Take a search back from the trash; it is stopped."""
     _check_trash(parts, id)
-    return parts.catalogue.search(parts.jobs.restore(id))
+    with parts.jobs.mutex:
+        name = parts.jobs.restore(id)
+    return parts.catalogue.search(name)
 
 
 @router.delete("/trash/{id:plain}", status_code=204)
@@ -233,8 +256,11 @@ def show_pareto(
 @router.get("/searches/{name:plain}/files/{file:plain}", response_class=FileResponse)
 def download(
     name: Name, file: Annotated[str, Path(pattern=r"^[a-z]{1,20}\.[a-z]{1,8}$")], parts: The
-) -> FileResponse:
+) -> Response:
     """Download a file of the best architecture, or the report of the search."""
+    if file == REPORT:
+        saved = {"Content-Disposition": f'attachment; filename="{name}-{file}"'}
+        return HTMLResponse(parts.catalogue.report(name), headers=saved)
     path = parts.catalogue.file(name, file)
     kind = mimetypes.guess_type(file)[0] or "application/octet-stream"
     return FileResponse(path, media_type=kind, filename=f"{name}-{file}")
@@ -282,12 +308,22 @@ async def _events(parts: Parts, name: str, step: int) -> AsyncIterator[ServerSen
             if state != shown and len(trials) < _MOST_EVENTS:
                 yield ServerSentEvent(json.dumps(state), event="state")
                 shown = state
-                if found.state in _END and not found.running:
+                if found.state in _END:
                     return
             if len(trials) < _MOST_EVENTS:
                 await asyncio.sleep(_LOOK)
     finally:
         parts.streams -= 1
+
+
+def _stem(config: SearchConfig) -> str:
+    """Return what a name that is made begins with: what is searched on, and the controller."""
+    data = config.data.dataset
+    if config.engine.chosen == EXTERNAL:
+        data = config.space.name or EXTERNAL
+    stem = f"{FilePath(data).name.partition('.')[0]}-{config.controller.name}"
+    plain = "".join(each if each.isascii() and each.isalnum() else "-" for each in stem)
+    return plain.strip("-")[:60] or "search"
 
 
 def _steered(parts: Parts, name: str, wanted: str) -> models.Search:
@@ -296,13 +332,24 @@ def _steered(parts: Parts, name: str, wanted: str) -> models.Search:
         raise Problem(
             409,
             "not-ours",
-            f"{name} was begun by the command line; stop it there, or resume it here",
+            f"{name} was begun by the command line, or is the control of another search; stop it "
+            "there, or resume it here",
         )
     if found.state == "done":
         raise Problem(409, "ended", f"{name} has ended; there is nothing to {wanted}")
+    return _wanted(parts, name, wanted)
+
+
+def _wanted(parts: Parts, name: str, wanted: str) -> models.Search:
     parts.jobs.want(name, wanted)
+    parts.catalogue.forget(name)
     parts.supervisor.look()
     return parts.catalogue.search(name)
+
+
+def _grows(found: models.Search, budget: dict[str, Any]) -> bool:
+    limits = {"trials": found.budget, "time_limit": found.time_limit}
+    return any(budget.get(name, 0) > (spent or 0) for name, spent in limits.items())
 
 
 def _check_trash(parts: Parts, number: str) -> None:

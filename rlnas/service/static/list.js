@@ -23,17 +23,16 @@ async function refresh() {
   try {
     const query = new URLSearchParams({ limit: 200 });
     if (state.value) query.set("state", state.value);
+    if (filter.value.trim()) query.set("text", filter.value.trim().slice(0, 100));
     const found = await call("GET", `/v1/searches?${query}`);
-    const words = filter.value.trim().toLowerCase();
-    const kept = found.searches.filter((each) => each.name.toLowerCase().includes(words));
-    const text = JSON.stringify(kept);
+    const text = JSON.stringify(found.searches);
     if (text !== shown) {
       const held = document.activeElement?.closest("tr")?.dataset.name;
-      body.replaceChildren(...kept.map(row));
+      body.replaceChildren(...found.searches.map(row));
       if (held) body.querySelector(`tr[data-name="${held}"] a`)?.focus();
       shown = text;
     }
-    document.getElementById("none").hidden = kept.length > 0;
+    document.getElementById("none").hidden = found.total > 0;
     document.getElementById("more").hidden = found.total <= found.searches.length;
     notice();
   } catch (problem) {

@@ -7,6 +7,7 @@ function value(input) {
   if (input.type === "checkbox") return input.checked ? true : undefined;
   const text = input.value.trim();
   if (!text) return undefined;
+  if (input.tagName === "SELECT" && ["true", "false"].includes(text)) return text === "true";
   if (input.dataset.kind === "list") return text.split(/[\s,x]+/).filter(Boolean);
   return text;
 }
@@ -43,6 +44,7 @@ function show(problem) {
     told.hidden = false;
     const input = field.querySelector("[name]");
     input.setAttribute("aria-invalid", "true");
+    input.setAttribute("aria-describedby", `h-${name} p-${name}`);
     const details = field.closest("details");
     if (details) details.open = true;
     first ??= input;

@@ -4,7 +4,7 @@ const page = document.getElementById("search");
 const name = page.dataset.name;
 const base = `/v1/searches/${name}`;
 const at = (id) => document.getElementById(id);
-const AT_WORK = ["queued", "starting", "searching", "retraining", "pausing", "stopping"];
+const AT_WORK = ["queued", "starting", "searching", "retraining", "finishing", "pausing", "stopping"];
 const ROWS = 25;
 
 let reference = null, ended = 0, hasBest = false;
@@ -114,7 +114,11 @@ async function drawPareto() {
         dot.setAttribute("tabindex", "0");
         dot.setAttribute("role", "button");
         dot.setAttribute("aria-label", `Trial ${each.trial}, ${figure(each.value)}`);
-        dot.addEventListener("keydown", (event) => event.key === "Enter" && openTrial(each.trial));
+        dot.addEventListener("keydown", (event) => {
+          if (event.key !== "Enter" && event.key !== " ") return;
+          event.preventDefault();
+          openTrial(each.trial);
+        });
       }
       dot.addEventListener("click", () => openTrial(each.trial));
       drawn.append(dot);
@@ -141,14 +145,12 @@ async function drawPolicy() {
   const heat = element("div", { class: "heat" });
   for (const decision of names) {
     const shares = found.decisions[decision], choices = found.choices[decision] ?? [];
-    const width = 720 / shares.length;
     const told = shares.map((share, index) => `${choices[index] ?? index} ${Math.round(share * 100)} %`).join(", ");
-    const drawn = shape("svg", { viewBox: "0 0 720 34", preserveAspectRatio: "none", role: "img", "aria-label": `${decision}: ${told}` });
+    const drawn = element("div", { class: "cells", role: "img", "aria-label": `${decision}: ${told}` });
     shares.forEach((share, index) => {
-      const cell = shape("rect", { x: index * width, y: 0, width, height: 18, "fill-opacity": share.toFixed(3) });
-      cell.append(shape("title", {}, `${choices[index] ?? index}: ${(share * 100).toFixed(1)} %`));
-      drawn.append(cell);
-      if (width > 40) drawn.append(shape("text", { x: index * width + 2, y: 30 }, String(choices[index] ?? index).slice(0, Math.floor(width / 7))));
+      const name = String(choices[index] ?? index), colour = element("i");
+      colour.style.opacity = share.toFixed(3);
+      drawn.append(element("div", { title: `${name}: ${(share * 100).toFixed(1)} %` }, colour, element("span", {}, name)));
     });
     heat.append(element("span", {}, decision), drawn);
   }
@@ -263,6 +265,7 @@ async function refresh() {
 let source = null;
 function watch() {
   source?.close();
+  if (document.hidden) return; // a browser has few connections for all its tabs
   source = new EventSource(`${base}/events?after=${ended}`);
   source.addEventListener("state", (event) => {
     showState(JSON.parse(event.data));
@@ -287,5 +290,13 @@ at("p-cost").addEventListener("change", drawPareto);
 at("log").addEventListener("toggle", showLog);
 addEventListener("resize", () => { dirty = true; }); // a phone that is turned: drawings fit their box
 
-call("GET", base).then(showState).catch((problem) => notice(problem.detail)).then(() => { refresh(); watch(); });
+async function begin() {
+  await call("GET", base).then(showState).catch((problem) => notice(problem.detail));
+  dirty = true;
+  refresh();
+  watch();
+}
+
+document.addEventListener("visibilitychange", () => (document.hidden ? source?.close() : begin()));
+begin();
 setInterval(refresh, 1000);
