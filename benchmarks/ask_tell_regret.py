@@ -2,9 +2,10 @@
 
 Both search NAS-Bench-201 with the same controller, budget and number of trials under way, seed by
 seed: once a server offers the trials and five workers look them up and tell; once the search looks
-them up itself, in its own process. Printed for each seed: the regret of the network with the best
-validation accuracy, in points of test accuracy; at the end the mean difference with its 95 %
-interval (Student, paired). Each seed is kept: the same command goes on where it was stopped.
+them up itself, in its own process. Printed for each number of trials: the mean regret of the
+network with the best validation accuracy until then, in points of test accuracy, and the mean
+difference with its 95 % interval (Student, paired). Each search is kept: the same command goes on
+where it was stopped.
 
     python benchmarks/ask_tell_regret.py --to FOLDER             50 seeds, 150 trials
     python benchmarks/ask_tell_regret.py --to FOLDER --seeds 3   a first look
@@ -62,33 +63,36 @@ def main() -> None:
     path.write_bytes((given.tables / TABLE).read_bytes())
     table = read_table(path, FORMATS["nasbench201"])
     SearchHere.table = table
+    seeds = range(given.seeds)
     server, url = start_server(given.to, 0)
     try:
-        for seed in range(given.seeds):
-            kept = given.to / f"{seed}.json"
-            if not kept.is_file():
+        for seed in seeds:
+            if not (given.to / "runs" / f"alone-{seed}").is_dir():
                 config = {
                     "seed": seed,
                     "engine": {"executor": "external", "workers": WORKERS},
                     "controller": {"name": given.controller},
                     "budget": {"trials": given.trials},
                 }
-                apart = regret(over_http(given.to, url, table, config), table)
-                alone = regret(here(given.to, path, config), table)
-                kept.write_text(json.dumps({"apart": apart, "alone": alone}))
+                over_http(given.to, url, table, config)
+                here(given.to, path, config)
     finally:
         server.terminate()
         server.wait()
-    records = [json.loads((given.to / f"{seed}.json").read_text()) for seed in range(given.seeds)]
-    rows = [
-        (seed, round(each["apart"], 3), round(each["alone"], 3))
-        for seed, each in enumerate(records)
-    ]
-    apart = told([each["apart"] - each["alone"] for each in records])
-    print_rows(("seed", "over HTTP", "in one process"), [*rows, ("apart", apart, "")], given.json)
+    found = {
+        way: [read_result(RunFolder(given.to / "runs", f"{way}-{seed}")) for seed in seeds]
+        for way in ("apart", "alone")
+    }
+    rows = []
+    for count in sorted({20, 50, 100, given.trials}):
+        apart, alone = ([regret(each, table, count) for each in found[way]] for way in found)
+        means = (f"{sum(each) / len(each):.4f}" for each in (apart, alone))
+        difference = told([one - other for one, other in zip(apart, alone, strict=True)])
+        rows.append((count, *means, difference))
+    print_rows(("trials", "over HTTP", "in one process", "difference"), rows, given.json)
 
 
-def over_http(to: Path, url: str, table: Table, config: dict[str, object]) -> SearchResult:
+def over_http(to: Path, url: str, table: Table, config: dict[str, object]) -> None:
     """Search by asking and telling."""
     name = f"apart-{config['seed']}"
     with Client(url) as client:
@@ -108,10 +112,9 @@ def over_http(to: Path, url: str, table: Table, config: dict[str, object]) -> Se
             thread.start()
         for thread in threads:
             thread.join()
-    return read_result(RunFolder(to / "runs", name))
 
 
-def here(to: Path, path: Path, config: dict[str, object]) -> SearchResult:
+def here(to: Path, path: Path, config: dict[str, object]) -> None:
     """Search in a process of its own, which asks nobody."""
     name = f"alone-{config['seed']}"
     words = {**config, "name": name, "space": {"name": str(path)}}
@@ -122,12 +125,12 @@ def here(to: Path, path: Path, config: dict[str, object]) -> SearchResult:
     )
     arguments = [str(Path(__file__).parent), str(path), str(to / "runs"), json.dumps(words)]
     subprocess.run([sys.executable, "-c", code, *arguments], check=True)
-    return read_result(RunFolder(to / "runs", name))
 
 
-def regret(found: SearchResult, table: Table) -> float:
-    """Return how far the test accuracy of the network that was picked is from the best."""
-    best = max(found.trials, key=lambda trial: (trial.reward or 0.0, -trial.id))
+def regret(found: SearchResult, table: Table, count: int) -> float:
+    """Return how far the test accuracy of the best of so many results is from the best."""
+    first = [trial for trial in found.trials if trial.step is not None and trial.step <= count]
+    best = max(first, key=lambda trial: (trial.reward or 0.0, -trial.id))
     key = table.space.key(table.space.architecture(best.tokens))
     return table.best_report - table.rows[key].report
 

@@ -56,7 +56,7 @@ def server(tmp_path):
 
 def runners(root):
     folder = root / ".service" / "jobs"
-    names = [each.name for each in folder.iterdir() if each.is_dir()]
+    names = [each.name for each in folder.glob("*") if each.is_dir()]
     return [pid for name in names if (pid := JobFolder(root, name).runner())]
 
 
@@ -198,10 +198,11 @@ def test_worker_of_other_data_leaves_the_trials_to_others(server):
         "name": "small",
     }
     with rlnas.Client(server.address) as client:
-        searches = [client.create(config), client.create({**TABLE, "name": "table"})]
-        for search, sentence in zip(
-            searches, ("shape (6, 6, 1)", "a table of networks"), strict=True
-        ):
+        searches = {
+            "shape (6, 6, 1)": client.create(config),
+            "a table of networks": client.create({**TABLE, "name": "table"}),
+        }
+        for sentence, search in searches.items():
             until(lambda search=search: search.show()["state"] == "searching")
             words = [sys.executable, "-m", "rlnas", "worker", "--server", server.address]
             words += ["--search", search.name, "--dataset", "digits", "--workers", "1"]
@@ -261,10 +262,7 @@ def test_silent_connections_are_closed_and_noise_is_refused(server):
 
 
 def test_address_that_is_none_is_refused_at_once():
-    with (
-        rlnas.Client("not-an-address") as client,
-        pytest.raises(UsageError, match="not-an-address"),
-    ):
+    with rlnas.Client("nowhere") as client, pytest.raises(UsageError, match="nowhere"):
         client.searches()
 
 
