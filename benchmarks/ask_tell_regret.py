@@ -103,7 +103,7 @@ def over_http(to: Path, url: str, table: Table, config: dict[str, object]) -> No
                 trials, ended = search.ask(1, wait=5)
                 for trial in trials:
                     key = table.space.key(table.space.architecture(trial.tokens))
-                    trial.tell(table.rows[key].reward)
+                    trial.tell(table.rows[key].reward / 100)
                 if ended:
                     return
 

@@ -7,18 +7,22 @@ file of the root, and leave the server as it was. Printed as a table.
 """
 
 import argparse
+import hashlib
 import json
+import os
 import secrets
 import socket
+import sqlite3
 import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from arguments import print_rows
+from service_pages import write_run
 
 TOKEN, READ_TOKEN = secrets.token_urlsafe(24), secrets.token_urlsafe(24)
 _PATIENCE = 30.0
@@ -131,9 +135,8 @@ def refused(request: Hostile, status: int, kind: str, document: dict[str, str]) 
 
 @contextmanager
 def server(root: Path) -> Iterator[int]:
-    """Start a server with tokens; give its port."""
-    import os
-
+    """Start a server with tokens and one search that has ended; give its port."""
+    write_run(root, "seen", 20)
     words = [sys.executable, "-m", "rlnas", "serve", "--root", str(root), "--port", "0"]
     environment = {**os.environ, "RLNAS_TOKEN": TOKEN, "RLNAS_READ_TOKEN": READ_TOKEN}
     process = subprocess.Popen(words, stdout=subprocess.PIPE, text=True, env=environment)
@@ -145,12 +148,17 @@ def server(root: Path) -> Iterator[int]:
         process.communicate()
 
 
-def held(root: Path) -> dict[str, int]:
-    """Return all files of a root and their sizes, but for SQLite's own beside its files."""
+def held(root: Path) -> dict[str, str]:
+    """Return all files of a root with what they hold; of SQLite's, what stands in the tables."""
     files = [path for path in root.rglob("*") if path.is_file()]
-    return {
-        str(path): path.stat().st_size for path in files if not path.name.endswith(("-wal", "-shm"))
-    }
+    return {str(path): _content(path) for path in files if not path.name.endswith(("-wal", "-shm"))}
+
+
+def _content(path: Path) -> str:
+    if path.suffix != ".sqlite":
+        return hashlib.sha256(path.read_bytes()).hexdigest()
+    with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as database:
+        return "\n".join(database.iterdump())
 
 
 def sent(port: int, request: Hostile) -> tuple[int, str, dict[str, str]]:

@@ -32,4 +32,4 @@ def test_hostile_requests_are_refused_and_change_nothing(script, served):
 def test_an_honest_request_is_answered(script, served):
     _, port = served
     status, kind, document = script["sent"](port, script["Hostile"]("nothing", 200))
-    assert (status, kind, document["total"]) == (200, "application/json", 0)
+    assert (status, kind, document["total"]) == (200, "application/json", 1)
