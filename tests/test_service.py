@@ -2,16 +2,20 @@
 
 import itertools
 import time
+from dataclasses import replace
 
 import pytest
 from fastapi.testclient import TestClient
 
 from rlnas.config import make_config
 from rlnas.errors import StorageError
+from rlnas.search.folder import RunFolder
+from rlnas.search.summary import summarize
 from rlnas.service.access import LARGEST_BODY, Access
 from rlnas.service.app import make_app
 from rlnas.service.jobs import Jobs
 from rlnas.service.parts import Settings
+from rlnas.service.summaries import Summaries
 
 HOST = "http://127.0.0.1"
 WRITE, READ = "w" * 20, "r" * 20
@@ -570,6 +574,21 @@ def test_login_leads_back_to_the_page_and_to_no_other_site(closed):
         body = {"token": WRITE, "next": next}
         answer = closed.post("/login", data=body, follow_redirects=False)
         assert answer.headers["location"] == target
+
+
+def test_summaries_are_kept_over_restarts_while_their_runs_stay_as_they_are(client, ended, folders):
+    path = folders / "summaries.sqlite"
+    found = summarize(RunFolder(folders / "runs", "whole"))
+    mark = ((1, 2), (0, 0))
+    for summaries in (Summaries(path), Summaries(path)):
+        summaries.put("running", mark, replace(found, status="searching"))
+        summaries.put("whole", mark, found)
+        summaries.close()
+    again = Summaries(path)
+    assert again.get("whole", mark) == found
+    assert again.get("whole", ((1, 3), (0, 0))) is None
+    assert again.get("running", mark) is None
+    again.close()
 
 
 def test_search_that_trains_here_gives_nothing_to_workers(still):

@@ -1,6 +1,5 @@
 """The FastAPI app of a server."""
 
-import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -43,7 +42,6 @@ def make_app(settings: Settings) -> Guard:
     @asynccontextmanager
     async def living(app: FastAPI) -> AsyncIterator[None]:
         parts.supervisor.start()
-        asyncio.get_running_loop().run_in_executor(None, parts.catalogue.searches)  # so it is warm
         try:
             yield
         finally:
@@ -69,6 +67,7 @@ def make_app(settings: Settings) -> Guard:
         redirect_slashes=False,
     )
     app.state.parts = parts
+    parts.catalogue.searches()  # reads all runs that are not known yet
     add_handlers(app, pages.error_page)
     for module in (searches, workers, health, pages, boards):
         app.include_router(module.router)

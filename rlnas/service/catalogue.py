@@ -3,14 +3,13 @@
 import threading
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import closing, contextmanager
-from dataclasses import dataclass
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 from rlnas.config import EXTERNAL, BudgetConfig
 from rlnas.config.fields import is_file_of_rules, is_table_of_networks
-from rlnas.errors import RlnasError
+from rlnas.errors import RlnasError, StorageError
 from rlnas.evaluation.process import LOG
 from rlnas.search.diagram import draw_svg
 from rlnas.search.folder import EXPORTED, RunFolder, run_folders
@@ -32,7 +31,7 @@ from rlnas.search.summary import (
     trials_after,
     trials_page,
 )
-from rlnas.service.jobs import PAUSE, STOP, Entry, JobFolder, Jobs
+from rlnas.service.jobs import PAUSE, STOP, Entry, JobFolder, Jobs, service_folder
 from rlnas.service.models import (
     Best,
     CurvePage,
@@ -44,6 +43,7 @@ from rlnas.service.models import (
     Trial,
 )
 from rlnas.service.problems import Problem, not_found
+from rlnas.service.summaries import Signature, Summaries
 from rlnas.service.supervisor import Supervisor
 from rlnas.spaces import Space
 
@@ -61,14 +61,6 @@ _MOST_SPACES = 50
 _FRESH = 0.2
 """Seconds for which the state of a search is taken as it was (chosen)."""
 
-Signature = tuple[tuple[int, int], ...]
-
-
-@dataclass(frozen=True, slots=True)
-class _Known:
-    signature: Signature
-    summary: Summary
-
 
 class Catalogue:
     """All searches of a root, those of the service and those of the command line.
@@ -81,10 +73,14 @@ class Catalogue:
     def __init__(self, jobs: Jobs, supervisor: Supervisor) -> None:
         """See the class."""
         self._jobs, self._supervisor = jobs, supervisor
-        self._known: dict[str, _Known] = {}
+        self._known = Summaries(service_folder(jobs.root) / "summaries.sqlite")
         self._states: dict[str, tuple[float, str]] = {}
         self._spaces: dict[str, Space | None] = {}  # by their fingerprints
         self._reporting = threading.Lock()
+
+    def close(self) -> None:
+        """Close its file."""
+        self._known.close()
 
     def searches(self) -> list[Search]:
         """Return all searches, the newest first."""
@@ -123,7 +119,7 @@ class Catalogue:
 
     def forget(self, name: str) -> None:
         """Forget what was known of a search that is gone, or of which something else is wanted."""
-        self._known.pop(name, None)
+        self._known.forget(name)
         self._states.pop(name, None)
 
     def is_external(self, name: str) -> bool:
@@ -344,11 +340,12 @@ class Catalogue:
         folder, signature = RunFolder(self._jobs.root, name), self.signature(name)
         if not folder.journal.is_file():
             return None
-        known = self._known.get(name)
-        if known is None or known.signature != signature:
-            known = _Known(signature, summarize(folder))
-            self._known[name] = known
-        return known.summary
+        known = self._known.get(name, signature)
+        if known is None:
+            known = summarize(folder)
+            with suppress(StorageError):  # it is read again then
+                self._known.put(name, signature, known)
+        return known
 
     def _state(self, name: str, entry: Entry | None, status: str | None) -> str:
         """Return the state of a search: see `Search.state`."""

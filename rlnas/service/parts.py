@@ -62,6 +62,7 @@ class Parts:
         """Stop watching; runners go on."""
         self.supervisor.close()
         self.desk.close()
+        self.catalogue.close()
         self.jobs.close()
 
 
