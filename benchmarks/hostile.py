@@ -82,6 +82,11 @@ REQUESTS = (
         *("read token deletes", 403, "DELETE", "/v1/searches/seen"),
         headers={"Authorization": f"Bearer {READ_TOKEN}"},
     ),
+    Hostile(
+        *("cookie that is hard to read", 401),
+        headers={"Authorization": None, "Cookie": 'a="' + '\\"' * 15_000 + '"'},
+    ),
+    Hostile("other host behind TensorBoard", 404, path="%2ftensorboard%2f@127.0.0.1:9/secret"),
     _post("sent by a page of another site", {}, 403, headers={"Origin": "http://evil.example"}),
     _post("sent from a sandboxed frame", {}, 403, headers={"Origin": "null"}),
     _post("origin that is no address", {}, 403, headers={"Origin": "http://["}),

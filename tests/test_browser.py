@@ -11,6 +11,8 @@ from contextlib import contextmanager
 
 import pytest
 
+import rlnas
+
 CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
 DRIVER = shutil.which("chromedriver")
 
@@ -175,3 +177,25 @@ def test_token_opens_the_pages_until_somebody_logs_out(browser, tmp_path):
         until(lambda: "/login" in browser.current_url)
         browser.get(f"{address}/trash")
         until(lambda: "/login" in browser.current_url)
+
+
+def test_rewards_that_differ_in_the_last_bit_are_drawn(server, browser):
+    address, _ = server
+    config = {
+        "name": "alike",
+        "engine": {"executor": "external", "workers": 2},
+        "controller": {"name": "random"},
+        "space": {"input_shape": [8, 8, 1], "classes": 10},
+        "budget": {"trials": 2},
+    }
+    with rlnas.Client(address) as client:
+        search = client.create(config)
+        trials = []
+        while len(trials) < 2:
+            trials += search.ask(1, wait=5)[0]
+        for trial, reward in zip(trials, (0.5, 0.5000000000000001), strict=True):
+            trial.tell(reward)
+        assert search.wait(60)["state"] == "done"
+    browser.get(f"{address}/searches/alike")
+    until(lambda: len(browser.find_elements("css selector", "#curve circle")) == 2)
+    assert len(browser.find_elements("css selector", "#curve .axis")) < 20

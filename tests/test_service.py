@@ -1,8 +1,12 @@
 """Tests of the service: searches over HTTP, ask and tell, and what is refused."""
 
 import itertools
+import shutil
+import sqlite3
 import time
+from contextlib import closing
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from fastapi.testclient import TestClient
@@ -458,6 +462,78 @@ def test_delete_that_the_disk_refuses_loses_nothing(tmp_path):
     jobs.close()
 
 
+def test_delete_whose_move_is_refused_loses_nothing(tmp_path, monkeypatch):
+    jobs = Jobs(tmp_path)
+    jobs.add("kept", "kept", {}, "process")
+    for folder in (tmp_path / "kept", tmp_path / ".service" / "jobs" / "kept"):
+        folder.mkdir(parents=True)
+        (folder / "file").write_text("all")
+    rename = Path.rename
+
+    def refused(source, target):
+        if source == tmp_path / "kept":
+            raise PermissionError(1, "Operation not permitted")
+        return rename(source, target)
+
+    monkeypatch.setattr(Path, "rename", refused)
+    with pytest.raises(StorageError, match="not permitted"):
+        jobs.delete("kept")
+    assert (jobs.find("kept") is not None, jobs.trash()) == (True, [])
+    for folder in (tmp_path / "kept", tmp_path / ".service" / "jobs" / "kept"):
+        assert (folder / "file").read_text() == "all"
+    jobs.close()
+
+
+def test_name_of_a_control_is_for_no_other_search(still):
+    with_control = {"name": "w", "control": "random", "budget": {"trials": 2}}
+    assert still.post("/v1/searches", json=with_control).status_code == 201
+    told = problem(still.post("/v1/searches", json=config(name="w-control")), 409)
+    assert "the control of w" in told["detail"]
+    assert still.post("/v1/searches", json=config(name="y-control")).status_code == 201
+    told = problem(still.post("/v1/searches", json={**with_control, "name": "y"}), 409)
+    assert "y-control" in told["detail"]
+
+
+def test_one_damaged_row_harms_no_other_search(client, ended, still, folders, tmp_path):
+    whole = folders / "runs" / "whole"
+    shutil.copytree(whole, tmp_path / "runs" / "whole")
+    with closing(sqlite3.connect(tmp_path / "runs" / "whole" / "journal.sqlite")) as db:
+        db.execute("UPDATE meta SET value = '{bad' WHERE name = 'config'")
+        db.commit()
+    (found,) = still.get("/v1/searches").json()["searches"]
+    assert found["state"] == "damaged"
+    assert still.get("/", headers={"Accept": "text/html"}).status_code == 200
+    assert problem(still.get("/v1/searches/whole/best"), 409)
+
+
+@pytest.mark.parametrize("content", [b"no database", None])
+def test_damaged_summaries_are_made_anew(tmp_path, content):
+    path = tmp_path / "summaries.sqlite"
+    if content is not None:
+        path.write_bytes(content * 1000)
+    else:
+        with closing(sqlite3.connect(path)) as db:
+            db.execute("CREATE TABLE summaries (other TEXT)")
+    summaries = Summaries(path)
+    assert summaries.get("any", ((0, 0),)) is None
+    summaries.close()
+
+
+def test_read_token_gets_no_form(closed):
+    reads = {"Authorization": f"Bearer {READ}"}
+    assert problem(closed.get("/new", headers=reads), 403)
+    assert closed.get("/new", headers={"Authorization": f"Bearer {WRITE}"}).status_code == 200
+    assert problem(closed.post("/login", content=b"a=b&" * 2000), 413)
+
+
+def killed_behind(function):
+    def killed(*arguments, **more):
+        function(*arguments, **more)
+        raise KeyboardInterrupt
+
+    return killed
+
+
 def test_move_that_a_kill_cut_off_is_finished_or_taken_back(tmp_path, monkeypatch):
     jobs = Jobs(tmp_path)
     for name in ("early", "late"):
@@ -471,11 +547,11 @@ def test_move_that_a_kill_cut_off_is_finished_or_taken_back(tmp_path, monkeypatc
     monkeypatch.setattr(Jobs, "_settle", killed)
     with pytest.raises(KeyboardInterrupt):  # behind the commit
         jobs.delete("late")
-    with jobs._db.writing() as db:
-        db.execute("CREATE TRIGGER no BEFORE DELETE ON searches BEGIN SELECT RAISE(FAIL, 'x'); END")
-    with pytest.raises(KeyboardInterrupt):  # before it
+    monkeypatch.setattr(Jobs, "_put", killed_behind(Jobs._put))
+    with pytest.raises(KeyboardInterrupt):  # before it, with the folder moved
         jobs.delete("early")
     monkeypatch.undo()
+    assert not (tmp_path / "early").exists()
     jobs.recover()
     assert (tmp_path / "early" / "file").read_text() == "early"
     (thrown,) = jobs.trash()
@@ -545,8 +621,8 @@ def test_browser_gets_a_page_where_a_program_gets_a_problem(still):
     assert problem(still.get("/v1/searches/nothing", headers={"Accept": "text/html"}), 404)
 
 
-def test_wrong_range_of_a_file_is_a_problem(client, ended):
-    path = f"/v1/searches/whole/files/{client.get('/v1/searches/whole/best').json()['files'][0]}"
+def test_wrong_range_of_a_file_is_a_problem(client):
+    path = "/static/style.css"
     for wanted, status in (("bytes=abc", 400), ("bytes=999999999-", 416)):
         assert problem(client.get(path, headers={"Range": wanted}), status)
 

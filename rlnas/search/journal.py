@@ -186,7 +186,13 @@ class Journal:
         """Return what is stored about the run as a whole."""
         with self._sentences():
             rows = self._db.execute("SELECT name, value FROM meta").fetchall()
-        return {name: json.loads(value) for name, value in rows}
+        try:
+            return {name: json.loads(value) for name, value in rows}
+        except ValueError as error:
+            raise RunError(
+                f"the journal {self._path} is damaged: {error}; restore it from a backup or start "
+                "a new run"
+            ) from error
 
     def set_meta(self, values: Mapping[str, Any]) -> None:
         """Store values about the run as a whole."""

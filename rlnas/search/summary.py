@@ -129,7 +129,7 @@ def summarize(folder: RunFolder) -> Summary:
     with closing(Journal(folder.journal)) as journal, journal.reading():
         try:
             return _summary(folder.name, journal)
-        except (KeyError, TypeError, AttributeError) as error:
+        except (KeyError, TypeError, AttributeError, ValueError) as error:
             raise RunError(
                 f"the journal {folder.journal} is damaged: {error}; restore it from a backup or "
                 "start a new run"

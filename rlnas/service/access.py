@@ -6,11 +6,11 @@ One ASGI layer around everything, the page and TensorBoard too.
 import asyncio
 import hashlib
 import hmac
+import re
 import secrets
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from dataclasses import dataclass
 from http import HTTPStatus
-from http.cookies import CookieError, SimpleCookie
 from typing import Any
 from urllib.parse import quote, urlsplit
 
@@ -19,6 +19,8 @@ from starlette.responses import RedirectResponse
 from rlnas.service.problems import MEDIA_TYPE, Problem
 
 COOKIE = "rlnas-session"
+
+_SESSION = re.compile(rf"(?:^|; ?){COOKIE}=([0-9a-f]{{64}})(?:;|$)")
 
 LARGEST_BODY = 1_000_000
 """Bytes of a request's body (chosen): a config has a few thousand."""
@@ -130,7 +132,10 @@ class Guard:
             address = f"/login?next={quote(scope['path'])}" if scope["path"] != "/" else "/login"
             await RedirectResponse(address, 303)(scope, receive, answer)
         except Problem as problem:
-            await problem.response()(scope, receive, answer)
+            response = problem.response()
+            if scope["method"] not in _SAFE:  # its body is not read to the end
+                response.headers["connection"] = "close"
+            await response(scope, receive, answer)
 
     def _check(self, scope: Scope, headers: Mapping[str, str]) -> None:
         host = _host(headers.get("host", ""))
@@ -178,13 +183,9 @@ class Guard:
         scheme, _, token = headers.get("authorization", "").partition(" ")
         if scheme.lower() == "bearer":
             return self._access.right(token.strip())
-        try:
-            cookies = SimpleCookie(headers.get("cookie", ""))
-        except CookieError:
-            cookies = SimpleCookie()
-        if COOKIE in cookies:
-            return self._access.right_of_session(cookies[COOKIE].value) or self._access.right(None)
-        return self._access.right(None)
+        session = _SESSION.search(headers.get("cookie", ""))
+        right = self._access.right_of_session(session[1]) if session else None
+        return right or self._access.right(None)
 
 
 class _ToLogin(Exception):  # no error: a browser is shown the way

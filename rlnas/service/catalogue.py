@@ -1,6 +1,5 @@
 """What the service shows of its searches, read from their runs."""
 
-import threading
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager, suppress
@@ -58,6 +57,9 @@ _LONGEST_LOG = 64_000
 _MOST_SPACES = 50
 """Spaces that are kept ready (chosen): to make one of a large table takes a while."""
 
+_TRIES, _SWAPPED = 3, 0.02
+"""Times a file is looked for, and seconds between them: an export swaps its folder (chosen)."""
+
 _FRESH = 0.2
 """Seconds for which the state of a search is taken as it was (chosen)."""
 
@@ -76,7 +78,6 @@ class Catalogue:
         self._known = Summaries(service_folder(jobs.root) / "summaries.sqlite")
         self._states: dict[str, tuple[float, str]] = {}
         self._spaces: dict[str, Space | None] = {}  # by their fingerprints
-        self._reporting = threading.Lock()
 
     def close(self) -> None:
         """Close its file."""
@@ -270,7 +271,7 @@ class Catalogue:
         best = RunFolder(self._jobs.root, name).best
         return [*(file for file in EXPORTED if (best / file).is_file()), REPORT]
 
-    def file(self, name: str, file: str) -> Path:
+    def file(self, name: str, file: str) -> bytes:
         """Return a file for download.
 
         Raises:
@@ -279,20 +280,19 @@ class Catalogue:
         folder = self.folder(name)
         if file not in EXPORTED:
             raise not_found("file", file)
-        path = folder.best / file
-        if not path.is_file():
-            raise Problem(409, "no-best", f"{name} has no {file} yet; wait for its best trial")
-        return path
+        for _ in range(_TRIES):
+            with suppress(OSError):
+                return (folder.best / file).read_bytes()
+            time.sleep(_SWAPPED)
+        raise Problem(409, "no-best", f"{name} has no {file} yet; wait for its best trial")
 
     def report(self, name: str) -> str:
-        """Return the report of a search as it stands, as HTML.
+        """Return the report of a search as it stands, as HTML; not for two threads at a time.
 
         Raises:
             Problem: There is no such search, or it has not begun.
         """
-        folder = self.folder(name)
-        with self._reporting:  # matplotlib is not for several threads
-            return report_html(folder)
+        return report_html(self.folder(name))
 
     def _has_begun(self, name: str) -> bool:
         return RunFolder(self._jobs.root, name).journal.is_file()

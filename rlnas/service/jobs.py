@@ -6,6 +6,7 @@ runner writes. A run that was begun by the command line has no entry here until 
 
 import fcntl
 import json
+import logging
 import os
 import secrets
 import shutil
@@ -39,6 +40,9 @@ CREATE TABLE IF NOT EXISTS searches (
 CREATE TABLE IF NOT EXISTS trash (
     id TEXT PRIMARY KEY, name TEXT NOT NULL, deleted REAL NOT NULL, entry TEXT);
 """
+
+
+_LOG = logging.getLogger("rlnas.service")
 
 
 class TakenError(RunError):
@@ -196,14 +200,14 @@ class Jobs:
     def recover(self) -> None:
         """Finish or take back the moves to and from the trash that a kill has cut off.
 
-        For the one server of a root, when it starts.
-
-        Raises:
-            StorageError: The disk refused.
+        For the one server of a root, when it starts. What the disk refuses is logged.
         """
         for place in (self.root / ".trash").glob("*"):
             if (place / _MOVING).is_file():
-                self._settle(place.name)
+                try:
+                    self._settle(place.name)
+                except StorageError as error:
+                    _LOG.error("%s", error)
             else:
                 with self._db.reading() as db:
                     gone = not _is_trashed(db, place.name)
@@ -256,11 +260,7 @@ class Jobs:
             taken = name if name is not None else self._next_name(db, stem)
             if self._is_taken(db, taken):
                 raise TakenError(f"there is a search called {taken}; choose another name")
-            if config.get("control") and RunFolder(self.root, taken).control.path.exists():
-                raise TakenError(
-                    f"there is a run called {taken}-control, as that of the control would be; "
-                    "choose another name"
-                )
+            self._check_control(db, taken, control=bool(config.get("control")))
             config = {**config, "name": taken}
             db.execute(
                 "INSERT INTO searches (name, created, wanted, config, executor, key, body) "
@@ -369,6 +369,7 @@ class Jobs:
                 "INSERT INTO trash VALUES (?, ?, ?, ?)", (trashed.id, name, trashed.deleted, stored)
             )
             db.execute("DELETE FROM searches WHERE name = ?", (name,))
+            self._put(self._trash(trashed.id), name, control=control, deleted=True)
         return trashed
 
     def trash(self) -> list[Trashed]:
@@ -390,9 +391,9 @@ class Jobs:
         control = (self._trash(number) / _CONTROL).exists()
         with self._moving(number, name, control=control), self._db.writing() as db:
             row = _trashed(db, number)
-            taken = control and RunFolder(self.root, name).control.path.exists()
-            if taken or self._is_taken(db, name):
+            if self._is_taken(db, name):
                 raise TakenError(f"there is a search called {name} now; delete that one first")
+            self._check_control(db, name, control=control)
             if row["entry"] is not None:
                 stored = {**json.loads(row["entry"]), "wanted": STOP}
                 used = db.execute("SELECT 1 FROM searches WHERE key = ?", (stored["key"],))
@@ -404,6 +405,7 @@ class Jobs:
                     tuple(stored.values()),
                 )
             db.execute("DELETE FROM trash WHERE id = ?", (number,))
+            self._put(self._trash(number), name, control=control, deleted=False)
         return name
 
     def purge(self, number: str) -> None:
@@ -421,8 +423,9 @@ class Jobs:
     def _moving(self, number: str, name: str, *, control: bool) -> Iterator[None]:
         """Move the folders of a search to where the database has it in the end.
 
-        The database alone decides: where it refuses, or the process is killed meanwhile, the
-        folders are, now or when the next server starts, where they were.
+        What is within changes the database and moves them. The database decides: where it or the
+        disk refuses, or the process is killed meanwhile, the folders are, now or when the next
+        server starts, where they were.
         """
         place = self._trash(number)
         with _disk(place):
@@ -456,6 +459,11 @@ class Jobs:
         parts = {"job": JobFolder(self.root, name).path, "run": run.path}
         if control:
             parts[_CONTROL] = run.control.path
+        with _disk(place):
+            self._move_all(place, parts, deleted=deleted)
+
+    @staticmethod
+    def _move_all(place: Path, parts: Mapping[str, Path], *, deleted: bool) -> None:
         for part, live in parts.items():
             if deleted and not (place / part).exists():
                 _move(live, place / part)
@@ -468,6 +476,26 @@ class Jobs:
     def _is_taken(self, db: sqlite3.Connection, name: str) -> bool:
         known = db.execute("SELECT 1 FROM searches WHERE name = ?", (name,)).fetchone()
         return known is not None or RunFolder(self.root, name).path.exists()
+
+    def _check_control(self, db: sqlite3.Connection, name: str, *, control: bool) -> None:
+        """Check that the run of a control is not taken for another search.
+
+        Raises:
+            TakenError: It would be.
+        """
+        beside = RunFolder(self.root, name).control.name
+        if control and self._is_taken(db, beside):
+            raise TakenError(
+                f"there is a search called {beside}, as the control would be; choose another name"
+            )
+        ending = beside.removeprefix(name)
+        row = db.execute(
+            "SELECT * FROM searches WHERE name = ?", (name.removesuffix(ending),)
+        ).fetchone()
+        if name.endswith(ending) and row is not None and _entry(row).config.get("control"):
+            raise TakenError(
+                f"{name} is the name of the control of {row['name']}; choose another name"
+            )
 
     def _next_name(self, db: sqlite3.Connection, stem: str) -> str:
         name = free_name(self.root, stem)
@@ -516,11 +544,18 @@ def _has_control(folder: RunFolder, entry: Entry | None) -> bool:
 
 
 def _entry(row: sqlite3.Row) -> Entry:
+    try:
+        config = json.loads(row["config"])
+    except ValueError as error:
+        raise StorageError(
+            f"the entry of {row['name']} in service.sqlite is damaged: {error}; restore the file "
+            "from a backup, or remove it to start with the runs alone"
+        ) from error
     return Entry(
         name=row["name"],
         created=row["created"],
         wanted=row["wanted"],
-        config=json.loads(row["config"]),
+        config=config,
         executor=row["executor"],
         deaths=row["deaths"],
         failed=row["failed"],

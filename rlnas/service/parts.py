@@ -1,5 +1,6 @@
 """All that a server is made of, put together once."""
 
+import asyncio
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -56,6 +57,7 @@ class Parts:
         self.desk = Desk(self.catalogue)
         self.tensorboard = TensorBoard(settings.root)
         self.streams = 0  # of events, now
+        self.reporting = asyncio.Semaphore(1)  # matplotlib is not for several threads
         self.admission = Admission(settings.data, python=settings.python)
 
     def close(self) -> None:

@@ -168,7 +168,8 @@ def _each(routes: Sequence[Any]) -> Iterator[Any]:
 
 
 _FRAMEWORK = {
-    400: "the body is no JSON: expected one JSON object; mend it",
+    400: "the body is no JSON that can be read: expected one JSON object, not nested deeply, with "
+    "numbers of at most 4,300 digits; mend it",
     404: "there is nothing at this address; see /v1/openapi.json for what there is",
     405: "this address does not take this method; the header Allow says which it takes",
 }

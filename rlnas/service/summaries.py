@@ -5,6 +5,7 @@ from pathlib import Path
 
 from rlnas._version import __version__
 from rlnas.database import Database
+from rlnas.errors import StorageError
 from rlnas.search.summary import Summary
 
 Signature = tuple[tuple[int, int], ...]
@@ -20,7 +21,7 @@ class Summaries:
     """Summaries by the names of their runs; each counts as long as its run stays as it is.
 
     Args:
-        path: The SQLite file; made if it is not there. To remove it costs time alone.
+        path: The SQLite file; made if it is not there, and anew if it is damaged.
 
     Raises:
         StorageError: It cannot be used.
@@ -28,11 +29,23 @@ class Summaries:
 
     def __init__(self, path: Path) -> None:
         """See the class."""
-        self._db = Database(path, _TABLES)
-        with self._db.reading() as db:
-            rows = db.execute("SELECT name, signature, summary FROM summaries").fetchall()
-        self._known = {row["name"]: (row["signature"], row["summary"]) for row in rows}
+        try:
+            self._open(path)
+        except StorageError:
+            for ending in ("", "-wal", "-shm"):
+                path.with_name(f"{path.name}{ending}").unlink(missing_ok=True)
+            self._open(path)
         self._read: dict[str, tuple[Signature, Summary]] = {}
+
+    def _open(self, path: Path) -> None:
+        self._db = Database(path, _TABLES)
+        try:
+            with self._db.reading() as db:
+                rows = db.execute("SELECT name, signature, summary FROM summaries").fetchall()
+        except StorageError:
+            self._db.close()
+            raise
+        self._known = {row["name"]: (row["signature"], row["summary"]) for row in rows}
 
     def close(self) -> None:
         """Close the file."""
@@ -46,8 +59,11 @@ class Summaries:
         mark, text = self._known.get(name, ("", ""))
         if mark != _marked(signature):
             return None
-        record = json.loads(text)
-        summary = Summary(**{**record, "spark": tuple(record["spark"])})
+        try:
+            record = json.loads(text)
+            summary = Summary(**{**record, "spark": tuple(record["spark"])})
+        except (ValueError, TypeError, KeyError):  # damaged
+            return None
         self._read[name] = (signature, summary)
         return summary
 

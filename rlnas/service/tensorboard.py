@@ -70,6 +70,9 @@ class TensorBoard:
         Raises:
             Problem: TensorBoard cannot be started, or does not answer.
         """
+        path: bytes = request.scope["raw_path"]
+        if not path.startswith(f"{PREFIX}/".encode()):  # what is decoded to it may be anything
+            raise Problem(404, "no-address", "TensorBoard has no such address")
         await self._ensure()
         client = self._http
         if client is None:
@@ -79,17 +82,21 @@ class TensorBoard:
             for name, value in request.headers.raw
             if name.decode("latin-1").lower() not in _HOP_BY_HOP
         ]
-        path = request.scope["raw_path"].decode("latin-1")
-        query = f"?{request.url.query}" if request.url.query else ""
+        query: bytes = request.scope["query_string"]
         try:
             passed = client.build_request(
                 request.method,
-                f"http://127.0.0.1:{self._port}{path}{query}",
+                httpx2.URL(
+                    scheme="http",
+                    host="127.0.0.1",
+                    port=self._port,
+                    raw_path=path + (b"?" + query if query else b""),
+                ),
                 headers=[*headers, (b"accept-encoding", b"identity")],
                 content=await request.body(),
             )
         except (httpx2.InvalidURL, ValueError) as error:
-            raise Problem(400, "no-address", "TensorBoard has no such address") from error
+            raise Problem(404, "no-address", "TensorBoard has no such address") from error
         try:
             answer = await client.send(passed, stream=True)
         except httpx2.TransportError as error:

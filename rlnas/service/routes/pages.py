@@ -58,6 +58,9 @@ _FIRST = (
 _HIDDEN = ("space.choices",)
 """What has no place in a form."""
 
+_LONGEST_LOGIN = 4000
+"""Bytes of the form that holds a token (chosen)."""
+
 _LISTS = ("space.input_shape",)
 
 _CHOICES = {
@@ -151,6 +154,8 @@ def search(name: Name, request: Request, parts: The) -> Response:
 @router.get("/new")
 def new(request: Request, parts: The) -> Response:
     """Show the form that begins a search."""
+    if request.scope.get("rlnas.right") != "write":
+        raise Problem(403, "read-only", "this token may only look; log in with the write token")
     fields = [_field(flag) for flag in config_flags() if flag.field not in _HIDDEN]
     sections: dict[str, list[Field]] = {section: [] for section in _TITLES}
     for field in fields:
@@ -185,7 +190,10 @@ def login_form(wrong: bool = False, next: str = "/") -> Response:
 @router.post("/login")
 async def login(request: Request, parts: The) -> Response:
     """Take a token, and give the browser a cookie in its place."""
-    form = parse_qs((await request.body()).decode("utf-8", "replace"))
+    body = await request.body()
+    if len(body) > _LONGEST_LOGIN:
+        raise Problem(413, "too-large", "a login is a token; send no more than that")
+    form = parse_qs(body.decode("utf-8", "replace"))
     right = parts.access.right(form.get("token", [""])[0])
     next = _own_address(form.get("next", ["/"])[0])
     if right is None:

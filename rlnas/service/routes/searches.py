@@ -8,7 +8,7 @@ from pathlib import Path as FilePath
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Depends, Header, Path, Query, Request, Response
-from fastapi.responses import FileResponse, HTMLResponse, PlainTextResponse
+from fastapi.responses import HTMLResponse, PlainTextResponse
 from sse_starlette import EventSourceResponse, ServerSentEvent
 from starlette.concurrency import run_in_threadpool
 
@@ -184,7 +184,8 @@ def restore_search(id: TrashId, parts: The) -> models.Search:
 def purge_search(id: TrashId, parts: The) -> None:
     """Remove a search from the trash for ever."""
     _check_trash(parts, id)
-    parts.jobs.purge(id)
+    with parts.jobs.mutex:
+        parts.jobs.purge(id)
 
 
 @router.get("/searches/{name:plain}/trials")
@@ -253,17 +254,19 @@ def show_pareto(
     return parts.catalogue.pareto(name, cost)
 
 
-@router.get("/searches/{name:plain}/files/{file:plain}", response_class=FileResponse)
-def download(
+@router.get("/searches/{name:plain}/files/{file:plain}", response_class=Response)
+async def download(
     name: Name, file: Annotated[str, Path(pattern=r"^[a-z]{1,20}\.[a-z]{1,8}$")], parts: The
 ) -> Response:
     """Download a file of the best architecture, or the report of the search."""
+    saved = {"Content-Disposition": f'attachment; filename="{name}-{file}"'}
     if file == REPORT:
-        saved = {"Content-Disposition": f'attachment; filename="{name}-{file}"'}
-        return HTMLResponse(parts.catalogue.report(name), headers=saved)
-    path = parts.catalogue.file(name, file)
+        async with parts.reporting:  # one at a time, and no thread waits for another
+            text = await run_in_threadpool(parts.catalogue.report, name)
+        return HTMLResponse(text, headers=saved)
+    content = await run_in_threadpool(parts.catalogue.file, name, file)
     kind = mimetypes.guess_type(file)[0] or "application/octet-stream"
-    return FileResponse(path, media_type=kind, filename=f"{name}-{file}")
+    return Response(content, media_type=kind, headers=saved)
 
 
 @router.get("/searches/{name:plain}/events", response_class=EventSourceResponse)

@@ -66,8 +66,20 @@ function ticks(low, high, count) {
   const power = 10 ** Math.floor(Math.log10(rough));
   const step = [1, 2, 5, 10].map((each) => each * power).find((each) => each >= rough);
   const found = [];
-  for (let at = Math.ceil(low / step) * step; at <= high + step * 1e-9; at += step) found.push(Number(at.toPrecision(12)));
+  for (let index = Math.ceil(low / step); index * step <= high + step * 1e-9 && found.length < 50; index++) found.push(Number((index * step).toPrecision(12)));
   return found;
+}
+
+// Ticks of a logarithmic axis from 10 ** low to 10 ** high.
+function decades(low, high, most) {
+  const found = [];
+  for (let power = Math.floor(low); power <= high; power++) {
+    for (const digit of [1, 2, 5]) {
+      const at = Math.log10(digit) + power;
+      if (at >= low && at <= high) found.push(digit * 10 ** power);
+    }
+  }
+  return found.length <= most ? found : found.filter((each) => Number.isInteger(Math.round(Math.log10(each) * 1e6) / 1e6));
 }
 
 const short = (value) => (Math.abs(value) >= 1e6 ? `${+(value / 1e6).toPrecision(3)}M` : Math.abs(value) >= 1e4 ? `${+(value / 1e3).toPrecision(3)}k` : String(+value.toPrecision(4)));
@@ -80,8 +92,8 @@ export function frame(box, label, xs, ys, { x, y, log = false }) {
   const scale = log ? Math.log10 : (value) => value;
   const bounds = (values) => {
     const low = Math.min(...values), high = Math.max(...values);
-    const pad = (high - low || Math.abs(high) || 1) * 0.04;
-    return [low - pad, high + pad];
+    const size = Math.abs(high) || 1, apart = high - low > size * 1e-6 ? high - low : size; // as good as equal
+    return [low - apart * 0.04, high + apart * 0.04];
   };
   const [x0, x1] = bounds(xs.map(scale)), [y0, y1] = bounds(ys);
   const atX = (value) => left + ((scale(value) - x0) / (x1 - x0)) * (width - left - right);
@@ -90,9 +102,9 @@ export function frame(box, label, xs, ys, { x, y, log = false }) {
     drawn.append(shape("line", { class: "axis", x1: left, x2: width - right, y1: atY(tick), y2: atY(tick) }));
     drawn.append(shape("text", { x: left - 8, y: atY(tick) + 4, "text-anchor": "end" }, short(tick)));
   }
-  const marks = log ? [...new Set(ticks(x0, x1, width / 140).map((each) => 10 ** each))] : ticks(x0, x1, width / 100).filter((each) => each >= 0 && Number.isInteger(each));
+  const marks = log ? decades(x0, x1, width / 70) : ticks(x0, x1, width / 100).filter((each) => each >= 0 && Number.isInteger(each));
   for (const tick of marks) {
-    drawn.append(shape("text", { x: atX(tick), y: height - bottom + 18, "text-anchor": "middle" }, short(log ? Math.round(tick) || tick : tick)));
+    drawn.append(shape("text", { x: atX(tick), y: height - bottom + 18, "text-anchor": "middle" }, short(tick)));
   }
   drawn.append(shape("text", { x: (left + width) / 2, y: height - 6, "text-anchor": "middle" }, x));
   drawn.append(shape("text", { x: 12, y: height / 2, "text-anchor": "middle", transform: `rotate(-90 12 ${height / 2})` }, y));

@@ -33,7 +33,7 @@ function showState(search) {
   const may = {
     pause: running && !["pausing", "stopping"].includes(search.state),
     stop: (running && search.state !== "stopping") || search.state === "paused",
-    resume: ["paused", "stopped", "failed", "interrupted", "pausing", "stopping"].includes(search.state) && !search.python,
+    resume: ["done", "paused", "stopped", "failed", "interrupted", "pausing", "stopping"].includes(search.state) && !search.python,
     delete: !running,
   };
   for (const button of document.querySelectorAll("[data-do]")) button.disabled = !may[button.dataset.do];
@@ -47,7 +47,13 @@ async function steer(what) {
       location.assign("/");
       return;
     }
-    showState(await call("POST", `${base}:${what}`));
+    let body;
+    if (what === "resume" && page.dataset.state === "done") {
+      const trials = prompt("It has ended. How many trials is it to have in all?", String(ended * 2));
+      if (!trials) return;
+      body = { trials: Number(trials) || trials };
+    }
+    showState(await call("POST", `${base}:${what}`, body));
     notice();
     watch();
   } catch (problem) {
