@@ -69,10 +69,10 @@ def test_crash_is_tried_again_and_hang_is_stopped(cluster, tmp_path):
         return 0.5
 
     evaluator = TrainingEvaluator(FEW, function)
-    found = outcomes(RayExecutor(evaluator, ProcessSettings(workers=2, time_limit=3.0)))
+    found = outcomes(RayExecutor(evaluator, ProcessSettings(workers=2, time_limit=15.0)))
     assert isinstance(found[0], Metrics)
     assert found[1] == Failure("its process was ended by SIGKILL, 2 times")
-    assert found[2] == Failure("it was stopped after 3 s, the time limit of a child")
+    assert found[2] == Failure("it was stopped after 15 s, the time limit of a child")
 
 
 @pytest.mark.slow
