@@ -416,7 +416,7 @@ def test_search_may_be_called_as_a_file_of_the_server(tmp_path, name):
         assert client.get("/readyz").status_code == 200
 
 
-def test_search_that_cannot_be_started_harms_no_other(tmp_path):
+def test_search_that_cannot_be_started_harms_no_other(tmp_path, caplog):
     table_of(tmp_path)
     app = make_app(Settings(root=tmp_path / "runs", data=tmp_path))
     with TestClient(app, HOST) as client:
@@ -425,7 +425,9 @@ def test_search_that_cannot_be_started_harms_no_other(tmp_path):
         for name in ("bad", "good"):
             client.post("/v1/searches", json=config(name=name))
         in_state(client, "good", "searching")
+        time.sleep(1)  # several looks
         assert problem(client.get("/readyz"), 503)
+        assert len([each for each in caplog.messages if each.startswith("bad: ")]) == 1
         client.post("/v1/searches/bad:stop")
         client.post("/v1/searches/good:stop")
         in_state(client, "good", "stopped")

@@ -16,7 +16,7 @@ from pathlib import Path
 from rlnas.config import EXTERNAL
 from rlnas.errors import InterruptedRunError, NoValidChildError, RlnasError, UsageError
 from rlnas.search.folder import RunFolder
-from rlnas.service.jobs import RUN, Entry, JobFolder, Jobs
+from rlnas.service.jobs import PAUSE, RUN, Entry, JobFolder, Jobs
 from rlnas.service.runner import BROKEN, BUSY
 
 MOST_DEATHS = 5
@@ -77,7 +77,8 @@ class Supervisor:
         self._ending: dict[str, _Ending] = {}
         self._not_before: dict[str, float] = {}
         self._known: set[str] = set()  # searches whose runner was seen alive
-        self._troubles: dict[str, str] = {}  # by search: what went wrong with it at the last look
+        self._troubles: dict[str, str] = {}  # by search: what goes wrong with it
+        self._wrong: set[str] = set()  # searches with which something went wrong at this look
         self._wake, self._closed = threading.Event(), False
         self._thread = threading.Thread(target=self._watch, name="supervisor", daemon=True)
 
@@ -113,8 +114,11 @@ class Supervisor:
 
     def _watch(self) -> None:
         while not self._closed:
+            self._wrong = set()
             with self._noting(""):
                 self.step()
+            for name in self._troubles.keys() - self._wrong:
+                del self._troubles[name]
             self._wake.wait(_LOOK)
             self._wake.clear()
 
@@ -124,21 +128,17 @@ class Supervisor:
         try:
             yield
         except Exception as error:
+            self._wrong.add(name)
             told = f"{name}: {error}" if name else str(error)
             if self._troubles.get(name) != told:
                 self._troubles[name] = told
                 known = isinstance(error, RlnasError | OSError)  # a full disk, most often
                 _LOG.error("%s", told, exc_info=None if known else error)
-        else:
-            self._troubles.pop(name, None)
 
     def step(self) -> None:
         """Look at all searches once, and do what is to be done."""
         entries = self._jobs.entries()
-        names = {entry.name for entry in entries}
-        for name in self._troubles.keys() - names - {""}:
-            self._troubles.pop(name, None)
-        for name in self._known - names:
+        for name in self._known - {entry.name for entry in entries}:
             self._known.discard(name)
             self._runners.pop(name, None)
         busy = Counter[bool]()  # by whether their children are trained elsewhere
@@ -206,7 +206,7 @@ class Supervisor:
         elif outcome is not None and outcome[0] in _FINAL:
             self._jobs.fail(name, outcome[1])
         elif outcome is not None and outcome[0] == InterruptedRunError.exit_code:
-            self._jobs.want(name, "pause")  # somebody stopped it by hand
+            self._jobs.want(name, PAUSE)  # somebody stopped it by hand
         else:
             self._died(entry, runner, outcome[1] if outcome else "its process ended without a word")
 
