@@ -20,6 +20,7 @@ from rlnas.service.app import make_app
 from rlnas.service.jobs import Jobs
 from rlnas.service.parts import Settings
 from rlnas.service.summaries import Summaries
+from rlnas.service.trash import TrashFolder
 
 HOST = "http://127.0.0.1"
 WRITE, READ = "w" * 20, "r" * 20
@@ -546,15 +547,15 @@ def test_move_that_a_kill_cut_off_is_finished_or_taken_back(tmp_path, monkeypatc
     def killed(self, number):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(Jobs, "_settle", killed)
+    monkeypatch.setattr(TrashFolder, "settle", killed)
     with pytest.raises(KeyboardInterrupt):  # behind the commit
         jobs.delete("late")
-    monkeypatch.setattr(Jobs, "_put", killed_behind(Jobs._put))
+    monkeypatch.setattr(TrashFolder, "move", killed_behind(TrashFolder.move))
     with pytest.raises(KeyboardInterrupt):  # before it, with the folder moved
         jobs.delete("early")
     monkeypatch.undo()
     assert not (tmp_path / "early").exists()
-    jobs.recover()
+    jobs.folders.recover()
     assert (tmp_path / "early" / "file").read_text() == "early"
     (thrown,) = jobs.trash()
     assert (tmp_path / ".trash" / thrown.id / "run" / "file").read_text() == "late"

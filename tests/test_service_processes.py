@@ -16,7 +16,7 @@ from rlnas.client import RefusedError, ServerError
 from rlnas.errors import UsageError
 from rlnas.search.folder import RunFolder
 from rlnas.search.result import read_result
-from rlnas.service.jobs import JobFolder
+from rlnas.service.job_folder import JobFolder
 
 
 class Server:

@@ -30,7 +30,8 @@ from rlnas.search.summary import (
     trials_after,
     trials_page,
 )
-from rlnas.service.jobs import PAUSE, STOP, Entry, JobFolder, Jobs, service_folder
+from rlnas.service.job_folder import JobFolder, service_folder
+from rlnas.service.jobs import PAUSE, STOP, Entry, Jobs
 from rlnas.service.models import (
     Best,
     CurvePage,

@@ -4,17 +4,13 @@ All lies below ``<root>/.service/``: one SQLite file, and one folder per search 
 runner writes. A run that was begun by the command line has no entry here until it is resumed.
 """
 
-import fcntl
 import json
-import logging
-import os
 import secrets
-import shutil
 import sqlite3
 import threading
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,15 +18,14 @@ from typing import Any
 from rlnas.database import Database
 from rlnas.errors import RlnasError, RunError, StorageError, unknown_name
 from rlnas.search.folder import RunFolder, free_name
+from rlnas.service.job_folder import JobFolder, service_folder
+from rlnas.service.trash import TrashFolder
 
 RUN, PAUSE, STOP = "run", "pause", "stop"
 """What may be wanted of a search."""
 
 MOST_WANTED = 500
 """Searches that run or wait at a time (chosen); a further one is refused."""
-
-_MOVING, _CONTROL = "moving", "control"
-"""Of a folder in the trash: the file that says that it is being moved, and the control's run."""
 
 _TABLES = """
 CREATE TABLE IF NOT EXISTS searches (
@@ -40,9 +35,6 @@ CREATE TABLE IF NOT EXISTS searches (
 CREATE TABLE IF NOT EXISTS trash (
     id TEXT PRIMARY KEY, name TEXT NOT NULL, deleted REAL NOT NULL, entry TEXT);
 """
-
-
-_LOG = logging.getLogger("rlnas.service")
 
 
 class TakenError(RunError):
@@ -101,74 +93,6 @@ class Trashed:
     deleted: float
 
 
-class JobFolder:
-    """What the runner of one search writes beside the run, ``<root>/.service/jobs/<name>/``."""
-
-    def __init__(self, root: Path, name: str) -> None:
-        """Take the folder as it is or will be."""
-        self.path = service_folder(root) / "jobs" / name
-
-    @property
-    def log(self) -> Path:
-        """What the runner printed."""
-        return self.path / "log"
-
-    @property
-    def lock(self) -> Path:
-        """Held by the runner while it lives; its process number stands in it."""
-        return self.path / "lock"
-
-    @property
-    def outcome(self) -> Path:
-        """How the runner ended, as JSON: ``code`` and ``message``."""
-        return self.path / "outcome.json"
-
-    @contextmanager
-    def running(self) -> Iterator[bool]:
-        """Hold the lock of the runner; give False where another has it, or the search is gone."""
-        if not self.path.is_dir():
-            yield False
-            return
-        with open(self.lock, "a+") as lock:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError:
-                yield False
-                return
-            lock.truncate(0)
-            lock.write(str(os.getpid()))
-            lock.flush()
-            self.outcome.unlink(missing_ok=True)
-            yield True
-
-    def runner(self) -> int | None:
-        """Return the process number of the runner that lives, or None."""
-        try:
-            with open(self.lock) as lock:
-                try:
-                    fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
-                except BlockingIOError:
-                    text = lock.read()
-                    return int(text) if text.isdecimal() else None
-        except OSError:
-            return None
-        return None
-
-    def write_outcome(self, code: int, message: str) -> None:
-        """Say how the runner ended."""
-        new = self.outcome.with_suffix(".new")
-        new.write_text(json.dumps({"code": code, "message": message}), encoding="utf-8")
-        new.replace(self.outcome)
-
-    def read_outcome(self) -> tuple[int, str] | None:
-        """Return code and message of a runner that ended; None where it said nothing."""
-        try:
-            record = json.loads(self.outcome.read_text(encoding="utf-8"))
-            return int(record["code"]), str(record["message"])
-        except (OSError, ValueError, KeyError, TypeError):
-            return None
-
-
 class Jobs:
     """The searches of one root.
 
@@ -178,6 +102,7 @@ class Jobs:
     Attributes:
         mutex: Held while a runner is started or a search is moved, so that neither happens to
             the other's search.
+        folders: The folders in the trash.
 
     Raises:
         StorageError: The folder cannot be used.
@@ -196,23 +121,7 @@ class Jobs:
             ) from error
         self._db = Database(folder / "service.sqlite", _TABLES)
         self.mutex = threading.RLock()
-
-    def recover(self) -> None:
-        """Finish or take back the moves to and from the trash that a kill has cut off.
-
-        For the one server of a root, when it starts. What the disk refuses is logged.
-        """
-        for place in (self.root / ".trash").glob("*"):
-            if (place / _MOVING).is_file():
-                try:
-                    self._settle(place.name)
-                except StorageError as error:
-                    _LOG.error("%s", error)
-            else:
-                with self._db.reading() as db:
-                    gone = not _is_trashed(db, place.name)
-                if gone:  # its removal was cut off
-                    shutil.rmtree(place, ignore_errors=True)
+        self.folders = TrashFolder(root, self._is_trashed)
 
     def close(self) -> None:
         """Close the file."""
@@ -298,9 +207,8 @@ class Jobs:
 
     def want(self, name: str, wanted: str) -> Entry:
         """Say what is wanted of a search; a failed one may try again."""
-        if wanted == RUN:  # how it ended before is not how it ends now
-            with _disk(self.root):
-                JobFolder(self.root, name).outcome.unlink(missing_ok=True)
+        if wanted == RUN:
+            JobFolder(self.root, name).forget_outcome()
         with self._db.writing() as db:
             again = "failed = NULL, deaths = 0, ended = 0, " if wanted == RUN else ""
             db.execute(
@@ -362,14 +270,14 @@ class Jobs:
         if entry is None and not folder.path.is_dir():
             raise RunError(unknown_name("search", name, self.names()))
         trashed = Trashed(secrets.token_hex(8), name, time.time())
-        with self._moving(trashed.id, name, control=control), self._db.writing() as db:
+        with self.folders.moving(trashed.id, name, control=control), self._db.writing() as db:
             row = db.execute("SELECT * FROM searches WHERE name = ?", (name,)).fetchone()
             stored = None if row is None else json.dumps(dict(row))
             db.execute(
                 "INSERT INTO trash VALUES (?, ?, ?, ?)", (trashed.id, name, trashed.deleted, stored)
             )
             db.execute("DELETE FROM searches WHERE name = ?", (name,))
-            self._put(self._trash(trashed.id), name, control=control, deleted=True)
+            self.folders.move(trashed.id, name, control=control, deleted=True)
         return trashed
 
     def trash(self) -> list[Trashed]:
@@ -388,8 +296,8 @@ class Jobs:
         """
         with self._db.reading() as db:
             name = str(_trashed(db, number)["name"])
-        control = (self._trash(number) / _CONTROL).exists()
-        with self._moving(number, name, control=control), self._db.writing() as db:
+        control = self.folders.has_control(number)
+        with self.folders.moving(number, name, control=control), self._db.writing() as db:
             row = _trashed(db, number)
             if self._is_taken(db, name):
                 raise TakenError(f"there is a search called {name} now; delete that one first")
@@ -405,7 +313,7 @@ class Jobs:
                     tuple(stored.values()),
                 )
             db.execute("DELETE FROM trash WHERE id = ?", (number,))
-            self._put(self._trash(number), name, control=control, deleted=False)
+            self.folders.move(number, name, control=control, deleted=False)
         return name
 
     def purge(self, number: str) -> None:
@@ -417,61 +325,12 @@ class Jobs:
         with self._db.writing() as db:
             _trashed(db, number)
             db.execute("DELETE FROM trash WHERE id = ?", (number,))
-        shutil.rmtree(self._trash(number), ignore_errors=True)
+        self.folders.remove(number)
 
-    @contextmanager
-    def _moving(self, number: str, name: str, *, control: bool) -> Iterator[None]:
-        """Move the folders of a search to where the database has it in the end.
-
-        What is within changes the database and moves them. The database decides: where it or the
-        disk refuses, or the process is killed meanwhile, the folders are, now or when the next
-        server starts, where they were.
-        """
-        place = self._trash(number)
-        with _disk(place):
-            place.mkdir(parents=True, exist_ok=True)
-            try:
-                (place / _MOVING).write_text(json.dumps([name, control]))
-            except OSError:
-                (place / _MOVING).unlink(missing_ok=True)
-                if not any(place.iterdir()):
-                    place.rmdir()
-                raise
-        try:
-            yield
-        finally:
-            self._settle(number)
-
-    def _settle(self, number: str) -> None:
-        """Put the folders of a search that was being moved where the database has it."""
-        place = self._trash(number)
-        with _disk(place), self._db.reading() as db:
-            with suppress(ValueError):  # cut off: nothing was moved yet
-                name, control = json.loads((place / _MOVING).read_text())
-                self._put(place, name, control=control, deleted=_is_trashed(db, number))
-            (place / _MOVING).unlink()
-            if not _is_trashed(db, number):
-                shutil.rmtree(place, ignore_errors=True)
-
-    def _put(self, place: Path, name: str, *, control: bool, deleted: bool) -> None:
-        """Move the folders of a search into the trash, or out of it."""
-        run = RunFolder(self.root, name)
-        parts = {"job": JobFolder(self.root, name).path, "run": run.path}
-        if control:
-            parts[_CONTROL] = run.control.path
-        with _disk(place):
-            self._move_all(place, parts, deleted=deleted)
-
-    @staticmethod
-    def _move_all(place: Path, parts: Mapping[str, Path], *, deleted: bool) -> None:
-        for part, live in parts.items():
-            if deleted and not (place / part).exists():
-                _move(live, place / part)
-            elif not deleted and (place / part).exists():
-                _move(place / part, live)
-
-    def _trash(self, number: str) -> Path:
-        return self.root / ".trash" / number
+    def _is_trashed(self, number: str) -> bool:
+        with self._db.reading() as db:
+            row = db.execute("SELECT 1 FROM trash WHERE id = ?", (number,)).fetchone()
+        return row is not None
 
     def _is_taken(self, db: sqlite3.Connection, name: str) -> bool:
         known = db.execute("SELECT 1 FROM searches WHERE name = ?", (name,)).fetchone()
@@ -505,11 +364,6 @@ class Jobs:
         return f"{stem}-{number}"
 
 
-def service_folder(root: Path) -> Path:
-    """Return the folder in which the service of a root keeps what it needs."""
-    return root / ".service"
-
-
 def _trashed(db: sqlite3.Connection, number: str) -> sqlite3.Row:
     row: sqlite3.Row | None = db.execute("SELECT * FROM trash WHERE id = ?", (number,)).fetchone()
     if row is None:
@@ -526,10 +380,6 @@ def _check_room(db: sqlite3.Connection) -> None:
             f"{wanted} searches run or wait already, expected fewer than {MOST_WANTED}; stop some, "
             "or wait until they have ended"
         )
-
-
-def _is_trashed(db: sqlite3.Connection, number: str) -> bool:
-    return db.execute("SELECT 1 FROM trash WHERE id = ?", (number,)).fetchone() is not None
 
 
 def _has_control(folder: RunFolder, entry: Entry | None) -> bool:
@@ -561,19 +411,3 @@ def _entry(row: sqlite3.Row) -> Entry:
         failed=row["failed"],
         ended=bool(row["ended"]),
     )
-
-
-def _move(source: Path, target: Path) -> None:
-    if source.exists():
-        source.rename(target)
-
-
-@contextmanager
-def _disk(place: Path) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        raise StorageError(
-            f"cannot move a search to or from {place}: {error.strerror or error}; make room or "
-            "mend its permissions"
-        ) from error

@@ -51,7 +51,7 @@ class Parts:
         self.settings = settings
         self.access = settings.access
         self.jobs = Jobs(settings.root)
-        self.jobs.recover()
+        self.jobs.folders.recover()
         self.supervisor = Supervisor(self.jobs, settings.at_once, settings.external_at_once)
         self.catalogue = Catalogue(self.jobs, self.supervisor)
         self.desk = Desk(self.catalogue)

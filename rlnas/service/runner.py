@@ -14,7 +14,8 @@ from rlnas.config import make_config
 from rlnas.errors import InterruptedRunError, RlnasError, first_line
 from rlnas.search.folder import RunFolder
 from rlnas.search.progress import Lines
-from rlnas.service.jobs import JobFolder, Jobs
+from rlnas.service.job_folder import JobFolder
+from rlnas.service.jobs import Jobs
 
 BUSY = 75
 """Exit code where another runner has the search (EX_TEMPFAIL of sysexits.h)."""

@@ -14,7 +14,7 @@ from rlnas.errors import ConfigError, RunError
 from rlnas.service.access import LOOPBACK, Access, new_token
 from rlnas.service.app import make_app
 from rlnas.service.connection import Connection
-from rlnas.service.jobs import service_folder
+from rlnas.service.job_folder import service_folder
 from rlnas.service.parts import Settings
 
 _KEEP_ALIVE, _TO_END = 30, 2

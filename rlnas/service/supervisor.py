@@ -16,7 +16,8 @@ from pathlib import Path
 from rlnas.config import EXTERNAL
 from rlnas.errors import InterruptedRunError, NoValidChildError, RlnasError, UsageError
 from rlnas.search.folder import RunFolder
-from rlnas.service.jobs import PAUSE, RUN, Entry, JobFolder, Jobs
+from rlnas.service.job_folder import JobFolder
+from rlnas.service.jobs import PAUSE, RUN, Entry, Jobs
 from rlnas.service.runner import BROKEN, BUSY
 
 MOST_DEATHS = 5
@@ -227,7 +228,7 @@ class Supervisor:
     def _start(self, entry: Entry) -> None:
         job = JobFolder(self._jobs.root, entry.name)
         job.path.mkdir(parents=True, exist_ok=True)
-        job.outcome.unlink(missing_ok=True)
+        job.forget_outcome()
         root = self._jobs.root.absolute()
         with open(job.log, "ab") as log:
             process = subprocess.Popen(

@@ -19,7 +19,7 @@ from starlette.background import BackgroundTask
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 
-from rlnas.service.jobs import service_folder
+from rlnas.service.job_folder import service_folder
 from rlnas.service.problems import Problem
 from rlnas.service.supervisor import runner_environment
 
