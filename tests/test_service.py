@@ -263,18 +263,28 @@ def test_taken_name_is_refused(still):
         ({"budget": {"trials": "many"}}, 422, "body.budget.trials"),
         ({"nothing": 1}, 422, "body.nothing"),
         ({"name": "../up"}, 422, "body.name"),
-        ({"data": {"dataset": "/etc/passwd"}}, 422, "data.dataset"),
-        ({"data": {"dataset": "../../secret"}}, 422, "data.dataset"),
-        ({"data": {"dataset": "a\0b"}}, 422, "data.dataset"),
-        ({"baseline": "../model.keras"}, 422, "baseline"),
-        ({"space": {"name": "/etc/hosts.yaml"}}, 422, "space.name"),
-        ({"space": {"name": "os:system"}}, 403, "space.name"),
-        ({"controller": {"name": "os:system"}}, 403, "controller.name"),
-        ({"controller": {"warm_start": "../../run"}}, 422, "controller.warm_start"),
+        ({"data": {"dataset": "/etc/passwd"}}, 422, "body.data.dataset"),
+        ({"data": {"dataset": "../../secret"}}, 422, "body.data.dataset"),
+        ({"data": {"dataset": "a\0b"}}, 422, "body.data.dataset"),
+        ({"baseline": "../model.keras"}, 422, "body.baseline"),
+        ({"space": {"name": "/etc/hosts.yaml"}}, 422, "body.space.name"),
+        ({"space": {"name": "os:system"}}, 403, "body.space.name"),
+        ({"controller": {"name": "os:system"}}, 403, "body.controller.name"),
+        ({"controller": {"warm_start": "../../run"}}, 422, "body.controller.warm_start"),
         (
             {"engine": {"executor": "ray", "ray_address": "10.0.0.1:6379"}},
             422,
-            "engine.ray_address",
+            "body.engine.ray_address",
+        ),
+        ({"space": {"choices": {"conv.filter": [8]}}}, 422, "body.space.choices"),
+        ({"space": {"choices": {"conv.filters": [-8]}}}, 422, "body.space.choices"),
+        ({"space": {"choices": {"conv.filters": []}}}, 422, "body.space.choices"),
+        ({"space": {"name": "text", "choices": {"conv.kernel": ["x"]}}}, 422, "body.space.choices"),
+        ({"space": {"choices": {"recipe.learning_rate": [0.1]}}}, 422, "body.space.choices"),
+        (
+            {"space": {"search_recipe": "all", "choices": {"recipe.learning_rate": ["x"]}}},
+            422,
+            "body.space.choices",
         ),
     ],
 )
@@ -282,6 +292,14 @@ def test_config_that_may_not_be_is_refused_by_its_field(still, given, status, po
     found = problem(still.post("/v1/searches", json=given), status)
     assert pointer in [each["pointer"] for each in found["errors"]]
     assert still.get("/v1/searches").json()["total"] == 0
+
+
+def test_broken_rules_are_refused_at_their_line(still, tmp_path):
+    (tmp_path / "data" / "mine.yaml").write_text("data: image\nstart: body\nrules:\n  body: 3\n")
+    found = problem(still.post("/v1/searches", json=config(space={"name": "mine.yaml"})), 422)
+    assert found["errors"][0]["pointer"] == "body.space.name"
+    assert "mine.yaml:3:1: unknown key" in found["detail"]
+    assert str(tmp_path) not in found["detail"]
 
 
 def test_link_out_of_the_data_folder_is_refused(still, tmp_path):

@@ -1,22 +1,30 @@
-"""What a config that came over HTTP may name: no file outside one folder, and no code."""
+"""What a config that came over HTTP may name: no file outside one folder, no code, no nonsense."""
 
 import re
 from pathlib import Path
 from typing import Any
 
 from rlnas.config import (
+    AUGMENTATIONS,
     CONTROLLERS,
     DATASETS,
+    RECIPE_PARTS,
     SPACES,
     SearchConfig,
     is_file_of_rules,
     is_table_of_networks,
 )
 from rlnas.config.imports import is_import_name
+from rlnas.errors import SpaceError
 from rlnas.service.models import NAME
 from rlnas.service.problems import Problem, field_problem
-
-_COST = "cost"
+from rlnas.spaces import (
+    CHAINS,
+    RECIPE_PREFIX,
+    checked_choices,
+    checked_recipe_choices,
+    read_grammar,
+)
 
 
 class Admission:
@@ -52,14 +60,13 @@ class Admission:
             updates["baseline"] = self._path("baseline", config.baseline)
         earlier = config.controller.warm_start
         if earlier is not None and re.fullmatch(NAME, earlier) is None:
-            raise field_problem(
+            raise _refused(
                 "controller.warm_start",
                 f"expected the name of a run of this server, got {earlier!r}",
             )
         if config.engine.ray_address not in (None, "auto"):
-            raise field_problem(
-                "engine.ray_address", "expected auto: the server chooses its cluster"
-            )
+            raise _refused("engine.ray_address", "expected auto: the server chooses its cluster")
+        _check_choices(config)
         return config.model_copy(update=updates)
 
     def _data_changes(self, config: SearchConfig) -> dict[str, Any]:
@@ -74,7 +81,14 @@ class Admission:
         name = config.space.name
         if name is None or name in SPACES:
             return {}
-        if is_file_of_rules(name) or is_table_of_networks(name):
+        if is_file_of_rules(name):
+            path = self._path("space.name", name)
+            try:
+                read_grammar(Path(path))
+            except SpaceError as error:
+                raise _refused("space.name", str(error).replace(path, name)) from error
+            return {"name": path}
+        if is_table_of_networks(name):
             return {"name": self._path("space.name", name)}
         self._check_python("space.name", name, SPACES)
         return {}
@@ -85,12 +99,13 @@ class Admission:
                 f"{name} is Python code, which this server was not started to run; choose one of "
                 f"{', '.join(known)}, or start it with --allow-python"
             )
-            raise Problem(403, "python-refused", f"{field}: {detail}", [(field, detail)])
+            pointer = _pointer(field)
+            raise Problem(403, "python-refused", f"{pointer}: {detail}", [(pointer, detail)])
 
     def _path(self, field: str, given: str) -> str:
         """Return a file or folder of the clients' own as a whole path."""
         if self._data is None:
-            raise field_problem(
+            raise _refused(
                 field,
                 f"got {given!r}, which is none of the known names, and this server was started "
                 "without --data, the folder of files that searches may use",
@@ -101,7 +116,40 @@ class Admission:
         except (OSError, ValueError):  # a name that no file can have
             there = False
         if not there:
-            raise field_problem(
+            raise _refused(
                 field, f"got {given!r}, expected a known name or a path below the server's --data"
             )
         return str(path)
+
+
+def _check_choices(config: SearchConfig) -> None:
+    """Refuse choices of decisions that the space does not have, or that do not fit them.
+
+    What only the data can tell, such as the space where none is named, is seen by the search.
+    """
+    given, parts = config.space.choices, config.space.search_recipe
+    name = config.space.name or ("image" if config.data.dataset in DATASETS else None)
+    of_recipe = {each: given[each] for each in given if each.startswith(RECIPE_PREFIX)}
+    try:
+        if name in CHAINS:
+            others = {each: given[each] for each in given if each not in of_recipe}
+            checked_choices(others, CHAINS[name].default_choices)
+        if of_recipe:
+            searched = RECIPE_PARTS if parts in ("all", "none") else parts.split(",")
+            checked_recipe_choices(searched, config.recipe, of_recipe, AUGMENTATIONS)
+    except SpaceError as error:
+        raise _refused("space.choices", str(error)) from error
+    if of_recipe and parts == "none":
+        raise _refused(
+            "space.choices",
+            f"{next(iter(of_recipe))} is a decision of the recipe, which is not searched; "
+            "set space.search_recipe or leave it out",
+        )
+
+
+def _refused(field: str, detail: str) -> Problem:
+    return field_problem(_pointer(field), detail)
+
+
+def _pointer(field: str) -> str:
+    return f"body.{field}"

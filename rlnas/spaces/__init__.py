@@ -22,10 +22,16 @@ from rlnas.spaces.base import (
     prefix_of,
 )
 from rlnas.spaces.chain import ChainSpace
-from rlnas.spaces.choices import DEFAULT_CHOICES
+from rlnas.spaces.choices import DEFAULT_CHOICES, checked_choices
 from rlnas.spaces.grammar import Grammar, GrammarError, GrammarSpace, place_in_text, read_grammar
 from rlnas.spaces.image import ImageSpace
-from rlnas.spaces.recipe import RECIPE_CHOICES, RECIPE_PREFIX, RecipeSpace, recipe_fields
+from rlnas.spaces.recipe import (
+    RECIPE_CHOICES,
+    RECIPE_PREFIX,
+    RecipeSpace,
+    checked_recipe_choices,
+    recipe_fields,
+)
 from rlnas.spaces.sequence import AudioSpace, TextSpace
 from rlnas.spaces.skip import SkipSpace
 from rlnas.spaces.table import TableSpace
@@ -55,6 +61,8 @@ __all__ = [
     "anchor",
     "check_token",
     "check_tokens",
+    "checked_choices",
+    "checked_recipe_choices",
     "fingerprint",
     "max_choices",
     "observation",

@@ -88,7 +88,7 @@ class RecipeSpace:
         self.parts = _known_parts(RECIPE_PARTS if parts is None else parts)
         self._recipe = RecipeConfig() if recipe is None else recipe
         self._changing = tuple(augmentations)
-        offered = _offered(self.parts, self._recipe, choices or {}, self._changing)
+        offered = checked_recipe_choices(self.parts, self._recipe, choices or {}, self._changing)
         self._own = tuple(Decision(RECIPE_PREFIX + name, offered[name]) for name in offered)
         self._strength = self._own[-1] if "augment" in self.parts else None
         self._always = self._own[:-1] if self._strength else self._own
@@ -222,13 +222,23 @@ def _known_parts(parts: Sequence[str]) -> tuple[str, ...]:
     return tuple(name for name in RECIPE_PARTS if name in parts)
 
 
-def _offered(
+def checked_recipe_choices(
     parts: Sequence[str],
     recipe: RecipeConfig,
     changed: Mapping[str, Sequence[Any]],
     augmentations: Sequence[str],
 ) -> dict[str, tuple[Any, ...]]:
-    """Return the choices of each decision, its name without the prefix."""
+    """Return the choices of each decision of the recipe, its name without the prefix.
+
+    Args:
+        parts: What of the recipe is searched, of `RECIPE_PARTS`.
+        recipe: The recipe of the config, whose values are added.
+        changed: Choices by decision that replace the default ones.
+        augmentations: The random changes that fit the data.
+
+    Raises:
+        SpaceError: A decision is unknown, or a choice does not fit it.
+    """
     names = [name for part in parts for name in _decided(part, augmentations)]
     for name in changed:
         if name.removeprefix(RECIPE_PREFIX) not in names or not name.startswith(RECIPE_PREFIX):
