@@ -37,6 +37,8 @@ ADDRESSES = (
     "/v1/searches/big/trials?offset=9000",
     "/v1/searches/big/curve",
     "/v1/searches/big/policy",
+    "/v1/searches/big/best",
+    "/v1/searches/big/pareto",
     "/metrics",
 )
 

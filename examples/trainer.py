@@ -24,13 +24,12 @@ def train(trial, about):
     keras.utils.set_random_seed(trial["seed"])
     model = keras.models.model_from_json(json.dumps(trial["architecture"]))
     model.compile("adam", "sparse_categorical_crossentropy", metrics=["accuracy"])
-    accuracies = []
-    for _ in range(trial["epochs"]):
+    accuracies, go_on = [], True
+    while go_on and len(accuracies) < trial["epochs"]:
         model.fit(x[:1200], y[:1200], trial["recipe"]["batch_size"], verbose=0)
         accuracies.append(model.evaluate(x[1200:], y[1200:], 600, verbose=0)[1])
         found = post(f"{about}:heartbeat", val_accuracy=accuracies, lease=trial["lease"])
-        if not (found and found["go_on"]):
-            break
+        go_on = found is not None and found["go_on"]
     return accuracies
 
 

@@ -4,18 +4,20 @@ It needs neither Keras nor a run folder: all goes over HTTP.
 """
 
 import os
+import re
 import secrets
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import quote, urlsplit
 
 import httpx2
 from tenacity import (
     Retrying,
     retry_if_exception,
+    retry_if_result,
     stop_after_delay,
     wait_random_exponential,
 )
@@ -24,6 +26,8 @@ from rlnas.errors import RlnasError, UsageError, first_line
 
 _TIMEOUT = 60.0
 """Seconds to wait for an answer (chosen): a report takes a few."""
+
+_NOT_FOUND = 404
 
 _LOOK = 1.0
 """Seconds between two looks at a search that is waited for (chosen)."""
@@ -38,12 +42,19 @@ class ServerError(RlnasError):
     Attributes:
         status: The HTTP status; None if no answer came.
         kind: Name of the kind of problem, for example ``name-taken``; None if it has none.
+        attempts: Times the request was sent.
     """
 
-    def __init__(self, sentence: str, status: int | None = None, kind: str | None = None) -> None:
+    def __init__(
+        self,
+        sentence: str,
+        status: int | None = None,
+        kind: str | None = None,
+        attempts: int = 1,
+    ) -> None:
         """See the class."""
         super().__init__(sentence)
-        self.status, self.kind = status, kind
+        self.status, self.kind, self.attempts = status, kind, attempts
 
 
 class RefusedError(ServerError, UsageError):
@@ -173,7 +184,17 @@ class RemoteSearch:
 
     def delete(self) -> str:
         """Move it to the trash; return its id there."""
-        return str(self._client.request("DELETE", self._path).json()["id"])
+        try:
+            return str(self._client.request("DELETE", self._path).json()["id"])
+        except RefusedError as error:
+            if error.status != _NOT_FOUND or error.attempts == 1:
+                raise
+            # An earlier attempt came through and its answer was lost.
+            thrown = self._client.request("GET", "/v1/trash").json()["deleted"]
+            found = [each["id"] for each in thrown if each["name"] == self.name]
+            if not found:
+                raise
+            return str(found[0])
 
     def wait(self, seconds: float | None = None) -> dict[str, Any]:
         """Wait until it ends or is stopped; return how it stands then.
@@ -268,7 +289,13 @@ class Client:
     def __init__(self, server: str, token: str | None = None, patience: float = 60.0) -> None:
         """See the class."""
         self.server = server.rstrip("/")
+        self._check_address()
         token = token or os.environ.get("RLNAS_TOKEN")
+        if token is not None and not token.isascii():
+            raise UsageError(
+                "the token (RLNAS_TOKEN) has characters other than ASCII, which no server's has; "
+                "set the one that rlnas serve has"
+            )
         headers = {"Authorization": f"Bearer {token}"} if token else {}
         try:
             self._http = httpx2.Client(base_url=self.server, headers=headers, timeout=_TIMEOUT)
@@ -324,10 +351,10 @@ class Client:
             ServerError: No answer came, or the server has an error of its own.
         """
         retrying = Retrying(
-            retry=retry_if_exception(_may_pass),
+            retry=retry_if_exception(_may_pass) | retry_if_result(_is_away),
             wait=wait_random_exponential(multiplier=0.2, max=5.0),
             stop=stop_after_delay(self._patience),
-            reraise=True,
+            retry_error_callback=lambda state: state.outcome.result(),  # type: ignore[union-attr]
         )
         try:
             answer: httpx2.Response = retrying(self._http.request, method, path, **more)
@@ -343,14 +370,38 @@ class Client:
         problem = _problem(answer)
         sentence = problem.get("detail") or f"the server answered {answer.status_code}"
         kind = str(problem.get("type", "")).rpartition(":")[2] or None
+        if kind == "no-token":
+            given = "Authorization" in self._http.headers
+            sentence = (
+                f"{self.server} needs its token, and {'another one' if given else 'none'} was "
+                "given; set the variable RLNAS_TOKEN to the one that rlnas serve has or has shown"
+            )
         cls = RefusedError if answer.status_code < 500 else ServerError
-        raise cls(str(sentence), answer.status_code, kind)
+        attempts = retrying.statistics.get("attempt_number", 1)
+        raise cls(str(sentence), answer.status_code, kind, attempts)
+
+    def _check_address(self) -> None:
+        try:
+            parts = urlsplit(self.server)
+            right = parts.scheme in ("http", "https") and parts.port != 0
+            right = right and re.fullmatch(r"[\w.:%-]+", parts.hostname or "") is not None
+        except ValueError:
+            right = False
+        if not right:
+            raise UsageError(
+                f"server {self.server!r}: expected an address such as http://127.0.0.1:8420"
+            )
 
 
 def _may_pass(error: BaseException) -> bool:
     """Return whether a request may be answered when it is sent again."""
     wrong = isinstance(error, httpx2.UnsupportedProtocol)
     return isinstance(error, httpx2.TransportError) and not wrong
+
+
+def _is_away(answer: httpx2.Response) -> bool:
+    """Return whether a server, or a proxy before it, says that it cannot answer just now."""
+    return answer.status_code in (502, 503, 504)
 
 
 def _problem(answer: httpx2.Response) -> dict[str, Any]:

@@ -17,7 +17,13 @@ from rlnas.cost import (
 )
 from rlnas.errors import SpaceError
 from rlnas.spaces import Architecture, ImageSpace
-from rlnas.spaces.canonical import canonical_layers, canonical_text
+from rlnas.spaces.canonical import (
+    _weighs_each_alike,
+    _weights,
+    _windows,
+    canonical_layers,
+    canonical_text,
+)
 
 CONV = Conv(2, 3, 1, "tanh", False)
 HALF = Conv(2, 3, 2, "relu", True)
@@ -212,3 +218,10 @@ def test_key_of_a_space_reads_like_the_network():
     architecture = Architecture((), tuple(chain), (8, 8, 1), 10)
     assert space.key(architecture) == "conv 16 3x3 relu bn > maxpool 2x2"
     assert space.key(Architecture((), (), (8, 8, 1), 10)) == "(head only)"
+
+
+@pytest.mark.parametrize("size", [2, 3, 5])
+def test_long_side_weighs_its_pixels_as_a_short_one_does(size):
+    for side in range(1, 50):
+        whole = len(set(_weights(_windows(side, size), side))) == 1
+        assert _weighs_each_alike(side, size) == whole

@@ -1,6 +1,7 @@
 """The front of a run between its metric and its cost, and searches that reward both."""
 
 import json
+from contextlib import closing
 
 import pytest
 from PIL import Image
@@ -9,6 +10,10 @@ from sklearn.datasets import load_digits
 import rlnas
 from rlnas.cli import main
 from rlnas.errors import ConfigError, NoValidChildError
+from rlnas.search.folder import find_run
+from rlnas.search.pareto import pareto, read_pareto
+from rlnas.search.result import read_best
+from rlnas.search.summary import space_of
 
 DIGITS = load_digits()
 DATA = DIGITS.images[:120], DIGITS.target[:120]
@@ -73,6 +78,17 @@ def test_front_is_what_no_other_trial_beats(run, capsys):
         assert opened.size == (960, 600)
     assert main(words) == 0
     assert "3 of 4 trials" in capsys.readouterr().out
+
+
+def test_front_read_by_itself_is_that_of_the_result(run):
+    folder = find_run(run[1], "a")
+    whole = pareto(run[0], "latency")
+    with closing(folder.open()) as journal:
+        assert read_pareto("a", journal, "latency", 100) == ("auc", whole)
+        few = read_pareto("a", journal, "latency", 0)[1]
+        assert few == [point for point in whole if point.front]
+        best = read_best(folder, journal, space_of(journal))
+    assert best == run[0].best
 
 
 def test_cost_that_was_not_measured_is_told(run, capsys):

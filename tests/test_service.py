@@ -1,13 +1,18 @@
 """Tests of the service: searches over HTTP, ask and tell, and what is refused."""
 
+import asyncio
 import itertools
+import json
+import os
 import shutil
 import sqlite3
 import time
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
+import httpx2
 import pytest
 from fastapi.testclient import TestClient
 
@@ -15,6 +20,7 @@ from rlnas.config import make_config
 from rlnas.errors import StorageError
 from rlnas.search.folder import RunFolder
 from rlnas.search.summary import summarize
+from rlnas.service import tensorboard
 from rlnas.service.access import LARGEST_BODY, Access
 from rlnas.service.app import make_app
 from rlnas.service.jobs import Jobs
@@ -59,7 +65,7 @@ def client(folders):
         for search in client.get("/v1/searches").json()["searches"]:
             client.post(f"/v1/searches/{search['name']}:stop")
         supervisor = app._app.state.parts.supervisor
-        names = [folder.name for folder in (folders / "runs" / ".service").iterdir()]
+        names = [folder.name for folder in (folders / "runs" / ".service" / "jobs").iterdir()]
         until(lambda: not any(supervisor.is_running(name) for name in names))
 
 
@@ -276,6 +282,27 @@ def test_taken_name_is_refused(still):
             422,
             "body.engine.ray_address",
         ),
+        ({"data": {"dataset": ""}}, 422, "body.data.dataset"),
+        ({"baseline": "table.csv"}, 422, "body.baseline"),
+        ({"controller": {"warm_start": "none"}}, 422, "body.controller.warm_start"),
+        ({"name": "a" * 93, "control": "random"}, 422, "body"),
+        ({"space": {"min_layers": 5, "max_layers": 1}}, 422, "body"),
+        ({"engine": {"executor": "external"}}, 422, "body.space.input_shape"),
+        (
+            {"engine": {"executor": "external"}, "space": {"input_shape": [8, 8, 1]}},
+            422,
+            "body.space.classes",
+        ),
+        (
+            {"engine": {"executor": "external"}, "space": {"input_shape": [8], "classes": 2}},
+            422,
+            "body.space",
+        ),
+        (
+            {"engine": {"executor": "external"}, "space": {"input_shape": [10**9], "classes": 2}},
+            422,
+            "body.space.input_shape.0",
+        ),
         ({"space": {"choices": {"conv.filter": [8]}}}, 422, "body.space.choices"),
         ({"space": {"choices": {"conv.filters": [-8]}}}, 422, "body.space.choices"),
         ({"space": {"choices": {"conv.filters": []}}}, 422, "body.space.choices"),
@@ -292,6 +319,50 @@ def test_config_that_may_not_be_is_refused_by_its_field(still, given, status, po
     found = problem(still.post("/v1/searches", json=given), status)
     assert pointer in [each["pointer"] for each in found["errors"]]
     assert still.get("/v1/searches").json()["total"] == 0
+
+
+def test_large_images_are_no_trouble_for_trainers_elsewhere(still):
+    space = {"name": "image", "input_shape": [10**8, 10**8, 1], "classes": 10}
+    given = {"engine": {"executor": "external"}, "space": space}
+    assert still.post("/v1/searches", json=given).status_code == 201
+
+
+def test_body_that_is_not_called_json_names_the_header(still):
+    found = problem(still.post("/v1/searches", content=b'{"seed": 1}'), 422)
+    assert found["errors"][0]["pointer"] == "header.content-type"
+    assert "application/json" in found["detail"]
+
+
+def test_states_that_there_are_not_are_refused(still):
+    assert problem(still.get("/v1/searches?state=bogus"), 422)
+    assert still.get("/v1/searches?state=done").json()["total"] == 0
+
+
+def test_login_that_breaks_off_is_no_mistake(closed):
+    messages = [{"type": "http.request", "body": b"t", "more_body": True}]
+    sent = []
+
+    async def receive():
+        return messages.pop() if messages else {"type": "http.disconnect"}
+
+    async def send(message):
+        sent.append(message["type"])
+
+    scope = {
+        "type": "http",
+        "method": "POST",
+        "path": "/login",
+        "raw_path": b"/login",
+        "query_string": b"",
+        "headers": [(b"host", b"127.0.0.1"), (b"content-length", b"50")],
+        "http_version": "1.1",
+        "scheme": "http",
+        "server": ("127.0.0.1", 80),
+        "client": ("127.0.0.1", 1),
+        "root_path": "",
+    }
+    asyncio.run(closed.app(scope, receive, send))
+    assert sent[:1] == ["http.response.start"]
 
 
 def test_broken_rules_are_refused_at_their_line(still, tmp_path):
@@ -322,6 +393,14 @@ def test_token_is_needed_and_reading_is_not_writing(closed):
     problem(closed.post("/v1/searches", json={}, headers=bearer(READ)), 403)
     answer = closed.post("/v1/searches", json={"name": "x"}, headers=bearer(WRITE))
     assert answer.status_code == 201
+
+
+def test_addresses_are_answered_where_all_are_listened_at():
+    access = Access(WRITE, addresses=True)
+    assert access.answers_for("10.1.2.3")
+    assert access.answers_for("fe80::1")
+    assert not access.answers_for("evil.example")
+    assert not Access(WRITE).answers_for("10.1.2.3")
 
 
 def test_other_hosts_and_other_sites_are_refused(still):
@@ -470,7 +549,6 @@ def test_deleted_while_it_starts_can_be_restored(tmp_path):
 def test_delete_that_the_disk_refuses_loses_nothing(tmp_path):
     jobs = Jobs(tmp_path)
     jobs.add("kept", "kept", {}, "process")
-    (tmp_path / "kept").mkdir()
     (tmp_path / "kept" / "file").write_text("all")
 
     with jobs._db.writing() as db:
@@ -487,7 +565,7 @@ def test_delete_whose_move_is_refused_loses_nothing(tmp_path, monkeypatch):
     jobs = Jobs(tmp_path)
     jobs.add("kept", "kept", {}, "process")
     for folder in (tmp_path / "kept", tmp_path / ".service" / "jobs" / "kept"):
-        folder.mkdir(parents=True)
+        folder.mkdir(parents=True, exist_ok=True)
         (folder / "file").write_text("all")
     rename = Path.rename
 
@@ -527,6 +605,16 @@ def test_one_damaged_row_harms_no_other_search(client, ended, still, folders, tm
     assert problem(still.get("/v1/searches/whole/best"), 409)
 
 
+def test_stream_of_a_damaged_run_says_so_and_ends(ended, folders, still, tmp_path):
+    shutil.copytree(folders / "runs" / "whole", tmp_path / "runs" / "whole")
+    for path in (tmp_path / "runs" / "whole").glob("journal.sqlite*"):
+        path.write_bytes(path.read_bytes()[:3000])
+    lines = still.get("/v1/searches/whole/events").text.splitlines()
+    assert [line for line in lines if line.startswith("event:")] == ["event: state"]
+    (told,) = (json.loads(line.removeprefix("data: ")) for line in lines if line[:5] == "data:")
+    assert told["state"] == "damaged"
+
+
 @pytest.mark.parametrize("content", [b"no database", None])
 def test_damaged_summaries_are_made_anew(tmp_path, content):
     path = tmp_path / "summaries.sqlite"
@@ -559,7 +647,6 @@ def test_move_that_a_kill_cut_off_is_finished_or_taken_back(tmp_path, monkeypatc
     jobs = Jobs(tmp_path)
     for name in ("early", "late"):
         jobs.add(name, name, {}, "process")
-        (tmp_path / name).mkdir()
         (tmp_path / name / "file").write_text(name)
 
     def killed(self, number):
@@ -573,7 +660,7 @@ def test_move_that_a_kill_cut_off_is_finished_or_taken_back(tmp_path, monkeypatc
         jobs.delete("early")
     monkeypatch.undo()
     assert not (tmp_path / "early").exists()
-    jobs.folders.recover()
+    jobs.recover()
     assert (tmp_path / "early" / "file").read_text() == "early"
     (thrown,) = jobs.trash()
     assert (tmp_path / ".trash" / thrown.id / "run" / "file").read_text() == "late"
@@ -583,6 +670,7 @@ def test_move_that_a_kill_cut_off_is_finished_or_taken_back(tmp_path, monkeypatc
 
 
 def test_ended_search_is_resumed_with_a_larger_budget_alone(client, ended):
+    assert problem(client.post("/v1/searches/whole:resume", json={"trials": True}), 422)
     for body in ({}, {"trials": 12}, {"trials": 3}):
         told = problem(client.post("/v1/searches/whole:resume", json=body), 409)
         assert "larger budget" in told["detail"]
@@ -598,6 +686,19 @@ def test_resumed_search_is_not_done_until_it_has_searched_on(client):
             tell(client, "longer", leased[0])
         found = in_state(client, "longer", "done")
         assert found["trials"] == trials
+
+
+def test_worker_that_waits_hears_at_once_that_the_search_ends(client):
+    client.post("/v1/searches", json=config(name="brief", budget={"trials": 1}))
+    (trial,) = ask(client, "brief")
+    with ThreadPoolExecutor() as pool:
+        waiting = pool.submit(
+            client.post, "/v1/searches/brief/trials:ask", json={"worker": "v", "wait": 30}
+        )
+        client.post("/v1/searches/brief:stop")
+        told = waiting.result().json()
+    assert (told["ended"], told["state"]) == (True, "stopped")
+    del trial
 
 
 def test_running_search_takes_no_other_budget(client):
@@ -726,3 +827,31 @@ def test_server_does_not_load_tensorflow():
     )
     found = subprocess.run([sys.executable, "-c", line], capture_output=True, text=True, check=True)
     assert found.stdout.strip() == "[]"
+
+
+def test_folder_whose_name_is_no_text_is_passed_over(still, tmp_path):
+    strange = os.fsencode(tmp_path / "runs") + b"/caf\xe9"
+    os.makedirs(strange)
+    with open(strange + b"/journal.sqlite", "wb"):
+        pass
+    assert still.get("/v1/searches").json()["searches"] == []
+
+
+def test_slow_reader_of_tensorboard_is_given_up(monkeypatch):
+    monkeypatch.setattr(tensorboard, "_SLOWEST", 0.05)
+    ended, sent = [], []
+
+    async def pieces():
+        yield b"much"
+
+    answer = httpx2.Response(200, content=pieces())
+
+    async def send(message):
+        sent.append(message["type"])
+        if message["type"] == "http.response.body":
+            await asyncio.Event().wait()
+
+    passed = tensorboard._Passed(answer, {}, lambda: ended.append(True))
+    asyncio.run(passed.stream_response(send))
+    assert (ended, sent) == ([True], ["http.response.start", "http.response.body"])
+    assert answer.is_closed

@@ -8,6 +8,7 @@ import click
 
 from rlnas.cli.options import ConfigCommand, config_options, given_flags, root_option
 from rlnas.config import make_config, with_flags
+from rlnas.errors import UsageError
 
 
 @click.command(
@@ -134,6 +135,8 @@ def worker(server: str, search: str, most: int | None, **values: Any) -> None:
 
     Start as many as you like, where you like; when one dies, another one gets its trials.
     """
+    if not search.strip():
+        raise UsageError("--search: expected the name of a search, got an empty one")
     config = make_config(with_flags({}, given_flags(values)))
     from rlnas.children.datasets import load_data
     from rlnas.children.machine import available_cores

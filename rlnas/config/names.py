@@ -3,6 +3,12 @@
 CONTROLLERS = ("ppo", "reinforce", "dqn", "evolution", "genetic", "local", "random")
 PRESETS = ("default", "zoph", "enas", "nats")
 CONTROLS = ("random",)
+CONTROL_ENDING = "-control"
+"""The run of a control is called as the run that it belongs to, with this behind."""
+
+LONGEST_NAME = 100
+"""Most characters of the name of a run (chosen)."""
+
 SURROGATES = ("gp", "forest", "none")
 FIDELITIES = ("full", "median", "halving")
 EXTERNAL = "external"

@@ -30,6 +30,8 @@ _EXPECTED = {
     "model_type": "a mapping",
     "invalid_key": "a text as its name",
     "list_type": "a list",
+    "tuple_type": "a list",
+    "set_type": "a list",
 }
 _COMMENT_WIDTH = 90
 _SHOWN = 80
@@ -38,6 +40,12 @@ _BOUNDS = {
     "greater_than_equal": ("ge", "at least"),
     "less_than": ("lt", "less than"),
     "less_than_equal": ("le", "at most"),
+}
+_LENGTHS = {
+    "string_too_long": ("max_length", "a text of at most", "characters"),
+    "string_too_short": ("min_length", "a text of at least", "characters"),
+    "too_long": ("max_length", "at most", "values"),
+    "too_short": ("min_length", "at least", "values"),
 }
 
 
@@ -171,6 +179,9 @@ def _expected(detail: ErrorDetails) -> str:
         name, words = _BOUNDS[kind]
         limit = context[name]
         return f"{words} {limit:g}" if isinstance(limit, float) else f"{words} {limit}"
+    if kind in _LENGTHS:
+        name, words, unit = _LENGTHS[kind]
+        return f"{words} {context[name]} {unit}"
     return _EXPECTED.get(kind, detail["msg"])
 
 

@@ -100,8 +100,11 @@ class ExternalSearch:
         config = with_whole_paths(config)
         self._setup = ExternalSetup(config, make_external_space(config))
 
-    def run(self) -> SearchResult:
+    def run(self, *, reserved: bool = False) -> SearchResult:
         """Search until the budget is spent, export the best network, and return what came out.
+
+        Args:
+            reserved: Whether the name was reserved for this run (`RunFolder.reserve`).
 
         Raises:
             RunError: The run's folder exists or cannot be written.
@@ -112,7 +115,7 @@ class ExternalSearch:
         config = self._setup.config
         if config.name is not None:
             folder = RunFolder(self._root, config.name)
-            journal = folder.create(config, self._meta())
+            journal = folder.create(config, self._meta(), reserved=reserved)
         else:
             stem = f"external-{config.controller.name}"
             folder, journal = create_next(self._root, stem, config, self._meta())

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from rlnas.config import (
+    CONTROL_ENDING,
     SearchConfig,
     default_root,
     dump_config,
@@ -108,7 +109,7 @@ class RunFolder:
     @property
     def control(self) -> "RunFolder":
         """The folder of the control run that was asked for with this run."""
-        return RunFolder(self.root, f"{self.name}-control")
+        return RunFolder(self.root, f"{self.name}{CONTROL_ENDING}")
 
     @property
     def contenders(self) -> Path:
@@ -119,17 +120,41 @@ class RunFolder:
         """Return the folder of a retrained model's files."""
         return self.contenders / name
 
-    def create(self, config: SearchConfig, meta: Mapping[str, Any]) -> Journal:
+    def reserve(self) -> None:
+        """Take the name for a run that begins later: nobody else can begin one of it.
+
+        An empty folder of the name is a reservation too, maybe one that came to nothing.
+
+        Raises:
+            RunError: The name is taken, or the folder cannot be made.
+        """
+        with _one_sentence(self.path):
+            self.path.mkdir(parents=True, exist_ok=True)
+        if not self.is_reserved():
+            self.check_free()
+
+    def is_reserved(self) -> bool:
+        """Tell whether the name is reserved for a run that has not begun."""
+        try:
+            return not any(self.path.iterdir())
+        except OSError:
+            return False
+
+    def create(
+        self, config: SearchConfig, meta: Mapping[str, Any], *, reserved: bool = False
+    ) -> Journal:
         """Make the folder with its config and a journal; it appears whole or not at all.
 
         Args:
             config: All settings.
             meta: What the journal stores about the run as a whole beside its config.
+            reserved: Whether its name was reserved for this run.
 
         Raises:
             RunError: It exists already, or cannot be written.
         """
-        self.check_free()
+        if not reserved:
+            self.check_free()
         # Two that begin a run of one name at once each write their own; one gets the name.
         new = RunFolder(self.root, f".{self.name}.{secrets.token_hex(4)}.new")
         try:
@@ -140,7 +165,7 @@ class RunFolder:
                 with closing(Journal(new.journal, create=True)) as journal:
                     journal.set_meta({"config": config.model_dump(mode="json"), **meta})
                 try:
-                    new.path.rename(self.path)
+                    new.path.rename(self.path)  # an empty folder makes way
                 except OSError:
                     self.check_free()
                     raise

@@ -268,6 +268,19 @@ class Journal:
         with self._sentences():
             return self._db.execute(query, values).fetchall()
 
+    def measured(self) -> list[tuple[int, str, Metrics]]:
+        """Return number, key and metrics of the trials that have ended well, and nothing else."""
+        with self._sentences():
+            query = "SELECT id, key, metrics FROM trials WHERE metrics IS NOT NULL"
+            rows = self._db.execute(query).fetchall()
+            records = json.loads(f"[{','.join(metrics for _, _, metrics in rows)}]")
+            if len(records) != len(rows):
+                raise ValueError("expected the metrics of one trial in each row")
+            return [
+                (number, key, _metrics_of(record))
+                for (number, key, _), record in zip(rows, records, strict=True)
+            ]
+
     def trials_where(self, behind: str, values: Sequence[Any] = ()) -> list[Trial]:
         """Return some trials.
 
@@ -418,9 +431,12 @@ def _dumped(value: Any) -> str | None:
 def _metrics(text: str | None) -> Metrics | None:
     if text is None:
         return None
-    record = json.loads(text)
+    return _metrics_of(json.loads(text))
+
+
+def _metrics_of(record: Any) -> Metrics:
     if not isinstance(record, dict):
-        raise ValueError(f"expected metrics, got {text[:_SHOWN]}")
+        raise ValueError(f"expected metrics, got {str(record)[:_SHOWN]}")
     return Metrics.from_json(record)
 
 

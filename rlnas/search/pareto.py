@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from rlnas.errors import RunError
-from rlnas.objectives import Cost, Objective
+from rlnas.objectives import ACCURACY, Cost, Metrics, Objective
+from rlnas.search.journal import Journal
 from rlnas.search.plots import save_plot
 from rlnas.search.result import SearchResult
 
@@ -52,15 +53,44 @@ def pareto(found: SearchResult, cost: str = "params") -> list[Point]:
     """
     rule = found.conditions
     objective = Objective(rule["objective.last_epochs"], metric=rule["objective.metric"])
+    measured = [
+        (trial.id, trial.key, trial.metrics) for trial in found.trials if trial.metrics is not None
+    ]
+    return _points(found.run, measured, objective, cost)
+
+
+def read_pareto(run: str, journal: Journal, cost: str, others: int) -> tuple[str, list[Point]]:
+    """Return the metric of a run, and the same points with only some of those behind the front.
+
+    Args:
+        run: Its name.
+        journal: Its journal; less is read of it than for a `SearchResult`.
+        cost: One of `UNITS`.
+        others: How many that are not on the front, evenly spread over the costs, at most.
+
+    Raises:
+        RunError: No trial has that figure.
+    """
+    rule = journal.meta()["config"]["objective"]
+    objective = Objective(rule["last_epochs"], metric=rule.get("metric", ACCURACY))
+    points = _points(run, journal.measured(), objective, cost)
+    behind = [point.trial for point in points if not point.front]
+    kept = set(behind[:: -(-len(behind) // others)] if others else ())
+    return objective.metric, [point for point in points if point.front or point.trial in kept]
+
+
+def _points(
+    run: str, measured: Iterable[tuple[int, str, Metrics]], objective: Objective, cost: str
+) -> list[Point]:
     measure = Cost(cost, 1.0)
     figures = [
-        (measure.of(trial.metrics), -objective.value(trial.metrics), trial.id, trial.key)
-        for trial in found.trials
-        if trial.metrics is not None and measure.of(trial.metrics) > 0
+        (measure.of(metrics), -objective.value(metrics), number, key)
+        for number, key, metrics in measured
+        if measure.of(metrics) > 0
     ]
     if not figures:
         hint = f"; search with {_OPTIONS[cost]}" if cost in _OPTIONS else ""
-        raise RunError(f"no trial of {found.run} has a measured {cost}{hint}")
+        raise RunError(f"no trial of {run} has a measured {cost}{hint}")
     figures.sort()
     front = _front(figures)
     return [

@@ -12,7 +12,8 @@ from rlnas.objectives import ACCURACY, Objective
 from rlnas.search.folder import RunFolder
 from rlnas.search.journal import BRIEF, LONG, REFIT, RUNNING, Contender, Journal, Trial
 from rlnas.search.progress import best_of
-from rlnas.spaces import space_from_json
+from rlnas.search.summary import best_trial, find_trial
+from rlnas.spaces import Space, space_from_json
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,12 +201,44 @@ def _control(folder: RunFolder, config: Mapping[str, Any]) -> SearchResult | Non
 def _best(
     folder: RunFolder, trials: tuple[Trial, ...], retrained: tuple[Contender, ...], meta: Any
 ) -> Best | None:
-    chosen: Trial | None = best_of(trials)
+    chosen = best_of(trials)
+    if meta["status"] == "done":
+        chosen = next(trial for trial in trials if trial.id == meta["best_trial"])
+    layers = "" if chosen is None else _layers(chosen, meta["space"])
+    return _described(folder, chosen, layers, retrained, meta)
+
+
+def read_best(folder: RunFolder, journal: Journal, space: Space | None) -> Best | None:
+    """Read the best architecture of a run so far, and nothing else.
+
+    Args:
+        folder: Its folder.
+        journal: Its journal.
+        space: Its space; None for one of the user's own Python.
+
+    Raises:
+        RunError: Its journal is damaged.
+    """
+    meta = journal.meta()
+    ended = meta["status"] == "done"
+    chosen = find_trial(journal, meta["best_trial"]) if ended else best_trial(journal)
+    if chosen is None:
+        return None
+    layers = chosen.key if space is None else space.architecture(chosen.tokens).describe()
+    return _described(folder, chosen, layers, tuple(journal.contenders(LONG)), meta)
+
+
+def _described(
+    folder: RunFolder,
+    chosen: Trial | None,
+    layers: str,
+    retrained: tuple[Contender, ...],
+    meta: Any,
+) -> Best | None:
     entry: Contender | None = None
     if meta["status"] == "done":
         named = (entry for entry in retrained if entry.trial == meta["best_trial"] is not None)
         entry = next(named, None)  # nothing is retrained where children are trained elsewhere
-        chosen = next(trial for trial in trials if trial.id == meta["best_trial"])
     if chosen is None or chosen.metrics is None:
         return None
     brief_accuracy = Objective(meta["config"]["objective"]["last_epochs"]).accuracy(chosen.metrics)
@@ -216,7 +249,7 @@ def _best(
         test_accuracy=None if entry is None else entry.test_accuracy,
         params=chosen.metrics.params,
         architecture=folder.best / "architecture.json",
-        layers=_layers(chosen, meta["space"]),
+        layers=layers,
     )
 
 

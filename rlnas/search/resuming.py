@@ -19,13 +19,16 @@ from rlnas.search.settings import check_config
 Flags = Mapping[tuple[str, ...], Any]
 
 
-def start_run(config: SearchConfig, root: Path, progress: SearchProgress) -> SearchResult:
+def start_run(
+    config: SearchConfig, root: Path, progress: SearchProgress, *, reserved: bool = False
+) -> SearchResult:
     """Search as a config says.
 
     Args:
         config: All settings.
         root: Folder of all runs.
         progress: Shows the user how it goes.
+        reserved: Whether the name of the config was reserved for this run.
 
     Raises:
         UsageError: A setting or the data is wrong, or the run's folder exists.
@@ -34,8 +37,8 @@ def start_run(config: SearchConfig, root: Path, progress: SearchProgress) -> Sea
         InterruptedRunError: The user stopped the run; it was saved.
     """
     if config.engine.chosen == EXTERNAL:
-        return ExternalSearch(config, root=root, progress=progress).run()
-    return Search(config=config, root=root, progress=progress).run()
+        return ExternalSearch(config, root=root, progress=progress).run(reserved=reserved)
+    return Search(config=config, root=root, progress=progress).run(reserved=reserved)
 
 
 def resume_run(folder: RunFolder, flags: Flags, progress: SearchProgress) -> SearchResult:

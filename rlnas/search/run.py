@@ -119,8 +119,11 @@ class Search:
         self._own = [*own, *(["evaluator"] if evaluator is not None else [])]
         self._started_by: RunFolder | None = None  # the run whose control this is
 
-    def run(self) -> SearchResult:
+    def run(self, *, reserved: bool = False) -> SearchResult:
         """Search, retrain the best, export it, and return what came out.
+
+        Args:
+            reserved: Whether the name was reserved for this run (`RunFolder.reserve`).
 
         Raises:
             RunError: The run's folder exists or cannot be written.
@@ -130,7 +133,7 @@ class Search:
         """
         self._read_prior()  # what is wrong with it ends the run before it begins
         rehearse(self._setup)
-        folder, journal = self._begin()
+        folder, journal = self._begin(reserved)
         with closing(journal), folder.writing():
             self._go(folder, journal)
             self._run_control(folder, ("budget",), go_on)
@@ -351,12 +354,12 @@ class Search:
             return []
         return read_prior(source, self.root, self._setup.space, self.config.seed)
 
-    def _begin(self) -> tuple[RunFolder, Journal]:
+    def _begin(self, reserved: bool) -> tuple[RunFolder, Journal]:
         if self.config.name is not None:
             folder = RunFolder(self.root, self.config.name)
             if self.config.control is not None:
                 folder.control.check_free()
-            return folder, folder.create(self.config, self._meta())
+            return folder, folder.create(self.config, self._meta(), reserved=reserved)
         plain = re.sub(r"[^A-Za-z0-9_-]+", "-", Path(self._setup.data.name).stem).strip("-_")
         stem = f"{plain[:60] or 'data'}-{self.config.controller.name}"
         return create_next(self.root, stem, self.config, self._meta())

@@ -32,7 +32,7 @@ from rlnas.evaluation.sizing import ALONE, Crew, Work, choose_crew
 from rlnas.evaluation.training import TrainingEvaluator, TrainingSettings, UserFunction
 from rlnas.objectives import ACCURACY, R2, Cost, Objective
 from rlnas.search.own_space import is_own_space, make_own_space
-from rlnas.spaces import CHAINS, RECIPE_PREFIX, RecipeSpace, Space
+from rlnas.spaces import RECIPE_PREFIX, RecipeSpace, Space, chain_of
 
 _LONG_STEPS, _FEWEST_EPOCHS, _MOST_EPOCHS, _MOST_OF_TABLES = 10_000, 8, 30, 100
 """How long the retraining is where the config does not say: see `FinalConfig.epochs`."""
@@ -324,18 +324,8 @@ def chain_space(
     Raises:
         ConfigError: No network fits, or a choice is wrong.
     """
-    choices = config.choices
     try:
-        return CHAINS[name](
-            input_shape,
-            classes,
-            max_layers=config.max_layers,
-            min_layers=config.min_layers,
-            max_params=config.max_params,
-            max_flops=config.max_flops,
-            max_activations=config.max_activations,
-            choices={name: choices[name] for name in choices if not _of_recipe(name)},
-        )
+        return chain_of(config, name, input_shape, classes)
     except SpaceError as error:
         raise ConfigError(f"space: {error}") from error
 

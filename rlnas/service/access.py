@@ -6,6 +6,7 @@ One ASGI layer around everything, the page and TensorBoard too.
 import asyncio
 import hashlib
 import hmac
+import ipaddress
 import re
 import secrets
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping
@@ -65,11 +66,23 @@ class Access:
         write: The token that may do all; None to let everybody who can reach it.
         read: The token that may look; None for none.
         hosts: Names and addresses in the header ``Host`` that are answered, in lower case.
+        addresses: Whether any address is answered: a page of another site can only come under a
+            name.
     """
 
     write: str | None = None
     read: str | None = None
     hosts: frozenset[str] = LOOPBACK
+    addresses: bool = False
+
+    def answers_for(self, host: str) -> bool:
+        """Tell whether a host in the header ``Host`` is answered."""
+        if host in self.hosts:
+            return True
+        try:
+            return self.addresses and bool(ipaddress.ip_address(host))
+        except ValueError:
+            return False
 
     def right(self, token: str | None) -> str | None:
         """Return ``write``, ``read`` or None for a token; in constant time."""
@@ -139,7 +152,7 @@ class Guard:
 
     def _check(self, scope: Scope, headers: Mapping[str, str]) -> None:
         host = _host(headers.get("host", ""))
-        if host not in self._access.hosts:
+        if not self._access.answers_for(host):
             raise Problem(
                 421,
                 "unknown-host",

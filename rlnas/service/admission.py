@@ -8,35 +8,44 @@ from rlnas.config import (
     AUGMENTATIONS,
     CONTROLLERS,
     DATASETS,
+    EXTERNAL,
     RECIPE_PARTS,
     SPACES,
     SearchConfig,
+    SpaceConfig,
     is_file_of_rules,
     is_table_of_networks,
 )
 from rlnas.config.imports import is_import_name
 from rlnas.errors import SpaceError
+from rlnas.search.folder import RunFolder
 from rlnas.service.models import NAME
 from rlnas.service.problems import Problem, field_problem
 from rlnas.spaces import (
     CHAINS,
     RECIPE_PREFIX,
+    GrammarSpace,
+    chain_of,
     checked_choices,
     checked_recipe_choices,
     read_grammar,
 )
+
+_MODELS = (".keras", ".json")
 
 
 class Admission:
     """Looks at what clients name.
 
     Args:
+        root: The folder of all runs.
         data: The folder below which their files lie; None to let them name none.
         python: Whether they may name Python objects (``module:name``), which is to run code.
     """
 
-    def __init__(self, data: Path | None, *, python: bool = False) -> None:
+    def __init__(self, root: Path, data: Path | None, *, python: bool = False) -> None:
         """See the class."""
+        self._root = root
         self._data = None if data is None else data.resolve()
         self._python = python
 
@@ -57,17 +66,30 @@ class Admission:
             if found
         }
         if config.baseline is not None:
+            if not config.baseline.lower().endswith(_MODELS):
+                raise _refused(
+                    "baseline",
+                    f"expected a file that ends with {' or '.join(_MODELS)}, got "
+                    f"{config.baseline!r}",
+                )
             updates["baseline"] = self._path("baseline", config.baseline)
         earlier = config.controller.warm_start
-        if earlier is not None and re.fullmatch(NAME, earlier) is None:
+        if earlier is not None and not self._is_run(earlier):
             raise _refused(
                 "controller.warm_start",
-                f"expected the name of a run of this server, got {earlier!r}",
+                f"expected the name of a run of this server that has begun, got {earlier!r}",
             )
         if config.engine.ray_address not in (None, "auto"):
             raise _refused("engine.ray_address", "expected auto: the server chooses its cluster")
         _check_choices(config)
-        return config.model_copy(update=updates)
+        admitted = config.model_copy(update=updates)
+        if config.engine.chosen == EXTERNAL:
+            _check_external(admitted.space)
+        return admitted
+
+    def _is_run(self, name: str) -> bool:
+        plain = re.fullmatch(NAME, name) is not None
+        return plain and RunFolder(self._root, name).journal.is_file()
 
     def _data_changes(self, config: SearchConfig) -> dict[str, Any]:
         changes: dict[str, Any] = {}
@@ -104,6 +126,8 @@ class Admission:
 
     def _path(self, field: str, given: str) -> str:
         """Return a file or folder of the clients' own as a whole path."""
+        if not given.strip():
+            raise _refused(field, "expected a known name or a path, got an empty one")
         if self._data is None:
             raise _refused(
                 field,
@@ -120,6 +144,27 @@ class Admission:
                 field, f"got {given!r}, expected a known name or a path below the server's --data"
             )
         return str(path)
+
+
+def _check_external(config: SpaceConfig) -> None:
+    """Refuse a space of trainers elsewhere that cannot be made: no data will tell more."""
+    name = config.name or "image"
+    if is_table_of_networks(name) or not (name in CHAINS or is_file_of_rules(name)):
+        return
+    for field, example in (("input_shape", "[32, 32, 3]"), ("classes", "10")):
+        if getattr(config, field) is None:
+            raise _refused(
+                f"space.{field}",
+                f"expected it, such as {example}, for trainers elsewhere have the data; add it",
+            )
+    shape, classes = config.input_shape or (), config.classes or 0
+    try:
+        if name in CHAINS:
+            chain_of(config, name, shape, classes)
+        else:
+            GrammarSpace(read_grammar(Path(name)), shape, classes)
+    except SpaceError as error:
+        raise _refused("space", str(error)) from error
 
 
 def _check_choices(config: SearchConfig) -> None:

@@ -1,5 +1,6 @@
 """What the service shows of its searches, read from their runs."""
 
+import re
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager, suppress
@@ -15,8 +16,8 @@ from rlnas.search.folder import EXPORTED, RunFolder, run_folders
 from rlnas.search.html_report import report_html
 from rlnas.search.journal import Journal
 from rlnas.search.journal import Trial as Stored
-from rlnas.search.pareto import pareto
-from rlnas.search.result import read_result
+from rlnas.search.pareto import read_pareto
+from rlnas.search.result import read_best
 from rlnas.search.summary import (
     Summary,
     TrialQuery,
@@ -33,6 +34,7 @@ from rlnas.search.summary import (
 from rlnas.service.job_folder import JobFolder, service_folder
 from rlnas.service.jobs import PAUSE, STOP, Entry, Jobs
 from rlnas.service.models import (
+    NAME,
     Best,
     CurvePage,
     ParetoPage,
@@ -58,6 +60,9 @@ _LONGEST_LOG = 64_000
 _MOST_SPACES = 50
 """Spaces that are kept ready (chosen): to make one of a large table takes a while."""
 
+_MOST_FRONTS = 20
+"""Pareto fronts that are kept until their runs change (chosen)."""
+
 _TRIES, _SWAPPED = 3, 0.02
 """Times a file is looked for, and seconds between them: an export swaps its folder (chosen)."""
 
@@ -79,6 +84,7 @@ class Catalogue:
         self._known = Summaries(service_folder(jobs.root) / "summaries.sqlite")
         self._states: dict[str, tuple[float, str]] = {}
         self._spaces: dict[str, Space | None] = {}  # by their fingerprints
+        self._fronts: dict[tuple[str, str, int], tuple[Signature, ParetoPage]] = {}
 
     def close(self) -> None:
         """Close its file."""
@@ -87,7 +93,8 @@ class Catalogue:
     def searches(self) -> list[Search]:
         """Return all searches, the newest first."""
         entries = {entry.name: entry for entry in self._jobs.entries()}
-        names = {folder.name for folder in run_folders(self._jobs.root)} | set(entries)
+        runs = (folder.name for folder in run_folders(self._jobs.root))
+        names = {name for name in runs if re.fullmatch(NAME, name)} | set(entries)
         found = [self._search(name, entries.get(name)) for name in names]
         return sorted(found, key=lambda each: (-(each.created or each.started or 0.0), each.name))
 
@@ -121,6 +128,8 @@ class Catalogue:
 
     def forget(self, name: str) -> None:
         """Forget what was known of a search that is gone, or of which something else is wanted."""
+        for key in [key for key in list(self._fronts) if key[0] == name]:
+            self._fronts.pop(key, None)
         self._known.forget(name)
         self._states.pop(name, None)
 
@@ -247,10 +256,10 @@ class Catalogue:
         Raises:
             Problem: No trial has ended well yet.
         """
-        found = read_result(self.folder(name))
-        if found.best is None:
+        with self.journal(name) as journal:
+            best = read_best(self.folder(name), journal, self._space(journal))
+        if best is None:
             raise Problem(409, "no-best", f"{name} has no best yet; wait for its first trial")
-        best = found.best
         return Best(
             trial=best.trial,
             tokens=list(best.tokens),
@@ -261,11 +270,19 @@ class Catalogue:
             files=self.files(name),
         )
 
-    def pareto(self, name: str, cost: str) -> ParetoPage:
-        """Return the trials that no other one beats in the metric and a cost, and the others."""
-        found = read_result(self.folder(name))
-        points = [ParetoPoint(**point.to_json()) for point in pareto(found, cost)]
-        return ParetoPage(cost=cost, metric=found.conditions["objective.metric"], points=points)
+    def pareto(self, name: str, cost: str, others: int) -> ParetoPage:
+        """Return the trials that no other one beats in the metric and a cost, and some others."""
+        signature, known = self.signature(name), self._fronts.get((name, cost, others))
+        if known is not None and known[0] == signature:
+            return known[1]
+        with self.journal(name) as journal:
+            metric, found = read_pareto(name, journal, cost, others)
+        points = [ParetoPoint(**point.to_json()) for point in found]
+        page = ParetoPage(cost=cost, metric=metric, points=points)
+        if len(self._fronts) >= _MOST_FRONTS:
+            self._fronts.clear()
+        self._fronts[name, cost, others] = signature, page
+        return page
 
     def files(self, name: str) -> list[str]:
         """Return the names of what can be downloaded."""

@@ -16,7 +16,7 @@ from rlnas.service.models import Ask, Asked, Beaten, LeasedTrial, Leases, Tell, 
 from rlnas.service.models import Beat as BeatBody
 from rlnas.service.problems import Problem, field_problem, not_found
 
-ENDED = ("done", "failed", "stopped")
+ENDED = ("done", "failed", "stopped", "damaged")
 """States in which no trial comes any more, unless somebody resumes the search."""
 
 _LOOK = 0.03
@@ -110,7 +110,9 @@ class Desk:
         return Leases(**book.counts(now), workers=book.holders(now))
 
     def _may_have(self, name: str) -> bool:
-        """Return whether asking the book of a search again may give a trial."""
+        """Return whether asking the book of a search again may give a trial, or tell its end."""
+        if self._catalogue.state(name) != "searching":
+            return True
         book = self._books.get(name)
         with suppress(StorageError):  # it was closed meanwhile, for the search is gone
             return book is None or book[1].has_free(time.time())

@@ -10,7 +10,7 @@ import sqlite3
 import threading
 import time
 from collections.abc import Mapping
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -155,27 +155,32 @@ class Jobs:
             CrowdedError: Too many run or wait already.
         """
         body = json.dumps([name, config], sort_keys=True)
-        with self._db.writing() as db:
-            if key is not None:
-                row = db.execute("SELECT * FROM searches WHERE key = ?", (key,)).fetchone()
-                if row is not None and row["body"] != body:
-                    raise KeyTakenError(
-                        f"the idempotency key was used for another search, {row['name']}; "
-                        "take a new key"
-                    )
-                if row is not None:
-                    return _entry(row), False
-            _check_room(db)
-            taken = name if name is not None else self._next_name(db, stem)
-            if self._is_taken(db, taken):
-                raise TakenError(f"there is a search called {taken}; choose another name")
-            self._check_control(db, taken, control=bool(config.get("control")))
-            config = {**config, "name": taken}
-            db.execute(
-                "INSERT INTO searches (name, created, wanted, config, executor, key, body) "
-                "VALUES (?, ?, ?, ?, ?, ?, ?)",
-                (taken, time.time(), RUN, json.dumps(config), executor, key, body),
-            )
+        with ExitStack() as undoing:
+            with self._db.writing() as db:
+                if key is not None:
+                    row = db.execute("SELECT * FROM searches WHERE key = ?", (key,)).fetchone()
+                    if row is not None and row["body"] != body:
+                        raise KeyTakenError(
+                            f"the idempotency key was used for another search, {row['name']}; "
+                            "take a new key"
+                        )
+                    if row is not None:
+                        return _entry(row), False
+                _check_room(db)
+                taken = name if name is not None else self._next_name(db, stem)
+                if self._is_taken(db, taken):
+                    raise TakenError(f"there is a search called {taken}; choose another name")
+                self._check_control(db, taken, control=bool(config.get("control")))
+                config = {**config, "name": taken}
+                folder = RunFolder(self.root, taken)
+                folder.reserve()
+                undoing.callback(_dropped, folder)
+                db.execute(
+                    "INSERT INTO searches (name, created, wanted, config, executor, key, body) "
+                    "VALUES (?, ?, ?, ?, ?, ?, ?)",
+                    (taken, time.time(), RUN, json.dumps(config), executor, key, body),
+                )
+            undoing.pop_all()
         return self.entry(taken), True
 
     def entry(self, name: str) -> Entry:
@@ -270,14 +275,20 @@ class Jobs:
         if entry is None and not folder.path.is_dir():
             raise RunError(unknown_name("search", name, self.names()))
         trashed = Trashed(secrets.token_hex(8), name, time.time())
-        with self.folders.moving(trashed.id, name, control=control), self._db.writing() as db:
+        with (
+            self.folders.moving(trashed.id, name, control=control, deleted=True),
+            self._db.writing() as db,
+        ):
             row = db.execute("SELECT * FROM searches WHERE name = ?", (name,)).fetchone()
             stored = None if row is None else json.dumps(dict(row))
+            self.folders.keep(
+                trashed.id, {"name": name, "deleted": trashed.deleted, "entry": stored}
+            )
             db.execute(
                 "INSERT INTO trash VALUES (?, ?, ?, ?)", (trashed.id, name, trashed.deleted, stored)
             )
             db.execute("DELETE FROM searches WHERE name = ?", (name,))
-            self.folders.move(trashed.id, name, control=control, deleted=True)
+            self.folders.move(trashed.id, deleted=True)
         return trashed
 
     def trash(self) -> list[Trashed]:
@@ -297,7 +308,10 @@ class Jobs:
         with self._db.reading() as db:
             name = str(_trashed(db, number)["name"])
         control = self.folders.has_control(number)
-        with self.folders.moving(number, name, control=control), self._db.writing() as db:
+        with (
+            self.folders.moving(number, name, control=control, deleted=False),
+            self._db.writing() as db,
+        ):
             row = _trashed(db, number)
             if self._is_taken(db, name):
                 raise TakenError(f"there is a search called {name} now; delete that one first")
@@ -313,7 +327,7 @@ class Jobs:
                     tuple(stored.values()),
                 )
             db.execute("DELETE FROM trash WHERE id = ?", (number,))
-            self.folders.move(number, name, control=control, deleted=False)
+            self.folders.move(number, deleted=False)
         return name
 
     def purge(self, number: str) -> None:
@@ -322,10 +336,23 @@ class Jobs:
         Raises:
             RunError: There is no such thing in the trash.
         """
-        with self._db.writing() as db:
+        with self._db.reading() as db:
+            _trashed(db, number)
+        with self.folders.purging(number), self._db.writing() as db:
             _trashed(db, number)
             db.execute("DELETE FROM trash WHERE id = ?", (number,))
-        self.folders.remove(number)
+
+    def recover(self) -> None:
+        """Finish or take back what a kill has cut off; find the trash of a database that was lost.
+
+        For the one server of a root, when it starts.
+        """
+        for number, record in self.folders.recover():
+            with suppress(KeyError, TypeError), self._db.writing() as db:
+                db.execute(
+                    "INSERT OR IGNORE INTO trash VALUES (?, ?, ?, ?)",
+                    (number, record["name"], record["deleted"], record["entry"]),
+                )
 
     def _is_trashed(self, number: str) -> bool:
         with self._db.reading() as db:
@@ -334,7 +361,8 @@ class Jobs:
 
     def _is_taken(self, db: sqlite3.Connection, name: str) -> bool:
         known = db.execute("SELECT 1 FROM searches WHERE name = ?", (name,)).fetchone()
-        return known is not None or RunFolder(self.root, name).path.exists()
+        folder = RunFolder(self.root, name)
+        return known is not None or (folder.path.exists() and not folder.is_reserved())
 
     def _check_control(self, db: sqlite3.Connection, name: str, *, control: bool) -> None:
         """Check that the run of a control is not taken for another search.
@@ -382,6 +410,12 @@ def _check_room(db: sqlite3.Connection) -> None:
         )
 
 
+def _dropped(folder: RunFolder) -> None:
+    """Let go of a name that was reserved."""
+    with suppress(OSError):
+        folder.path.rmdir()
+
+
 def _has_control(folder: RunFolder, entry: Entry | None) -> bool:
     """Return whether a search has asked for a control run, and that has begun."""
     if not folder.control.path.is_dir():
@@ -394,13 +428,12 @@ def _has_control(folder: RunFolder, entry: Entry | None) -> bool:
 
 
 def _entry(row: sqlite3.Row) -> Entry:
+    failed = row["failed"]
     try:
         config = json.loads(row["config"])
     except ValueError as error:
-        raise StorageError(
-            f"the entry of {row['name']} in service.sqlite is damaged: {error}; restore the file "
-            "from a backup, or remove it to start with the runs alone"
-        ) from error
+        config = {}
+        failed = f"its entry in service.sqlite is damaged: {error}; it can only be deleted"
     return Entry(
         name=row["name"],
         created=row["created"],
@@ -408,6 +441,6 @@ def _entry(row: sqlite3.Row) -> Entry:
         config=config,
         executor=row["executor"],
         deaths=row["deaths"],
-        failed=row["failed"],
+        failed=failed,
         ended=bool(row["ended"]),
     )

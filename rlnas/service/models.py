@@ -1,6 +1,6 @@
 """What goes over HTTP, as pydantic models: the OpenAPI description is made from them."""
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import (
     AfterValidator,
@@ -14,7 +14,9 @@ from pydantic import (
     StringConstraints,
 )
 
-NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$"
+from rlnas.config import LONGEST_NAME
+
+NAME = rf"^[A-Za-z0-9][A-Za-z0-9._-]{{0,{LONGEST_NAME - 1}}}$"
 
 _NULL: JsonValue = {"type": "null"}
 _MOST_EPOCHS, _MOST_EXTRA, _MOST_AT_ONCE = 10_000, 50, 100
@@ -52,6 +54,24 @@ class Model(BaseModel):
     """What all have in common: no field that is not known."""
 
     model_config = ConfigDict(extra="forbid")
+
+
+State = Literal[
+    "queued",
+    "starting",
+    "searching",
+    "retraining",
+    "finishing",
+    "done",
+    "pausing",
+    "paused",
+    "stopping",
+    "stopped",
+    "failed",
+    "interrupted",
+    "damaged",
+]
+"""See `Search.state`."""
 
 
 class Search(Model):
@@ -100,8 +120,8 @@ class SearchPage(Model):
 class Resume(Model):
     """A larger budget, or nothing to go on as it was."""
 
-    trials: Annotated[int, Field(gt=0, le=10_000_000)] | None = None
-    time_limit: Annotated[FiniteFloat, Field(gt=0)] | None = None
+    trials: Annotated[int, Field(gt=0, le=10_000_000), _NUMBER] | None = None
+    time_limit: Annotated[FiniteFloat, Field(gt=0), _NUMBER] | None = None
 
 
 class Trial(Model):

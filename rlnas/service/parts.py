@@ -51,14 +51,14 @@ class Parts:
         self.settings = settings
         self.access = settings.access
         self.jobs = Jobs(settings.root)
-        self.jobs.folders.recover()
+        self.jobs.recover()
         self.supervisor = Supervisor(self.jobs, settings.at_once, settings.external_at_once)
         self.catalogue = Catalogue(self.jobs, self.supervisor)
         self.desk = Desk(self.catalogue)
         self.tensorboard = TensorBoard(settings.root)
         self.streams = 0  # of events, now
         self.reporting = asyncio.Semaphore(1)  # matplotlib is not for several threads
-        self.admission = Admission(settings.data, python=settings.python)
+        self.admission = Admission(settings.root, settings.data, python=settings.python)
 
     def close(self) -> None:
         """Stop watching; runners go on."""

@@ -18,6 +18,7 @@ from rlnas.service.jobs import BusyError, CrowdedError, KeyTakenError, TakenErro
 MEDIA_TYPE = "application/problem+json"
 
 _MOST_ERRORS, _LONGEST = 20, 1000
+_NO_OBJECT = "expected one JSON object; mend this field"
 
 
 class FieldError(BaseModel):
@@ -133,6 +134,10 @@ def add_handlers(app: FastAPI, page: Page) -> None:
     @app.exception_handler(RequestValidationError)
     def invalid(request: Request, error: RequestValidationError) -> Response:
         found = [(_pointer(each["loc"]), _sentence(each)) for each in error.errors()]
+        given = request.headers.get("content-type", "none")
+        if found[:1] == [("body", _NO_OBJECT)] and "json" not in given.lower():
+            sentence = f"expected the header Content-Type: application/json, got {given}; send it"
+            found = [("header.content-type", sentence)]
         return answer(request, _invalid(found))
 
     @app.exception_handler(Exception)
@@ -204,7 +209,7 @@ def _sentence(error: Any) -> str:
             bound = error["ctx"]["min_length" if few else "max_length"]
             return f"expected at {'least' if few else 'most'} {bound} of them; mend this field"
         case "model_attributes_type" | "model_type":
-            return "expected one JSON object; mend this field"
+            return _NO_OBJECT
     return f"{complaint(error)}; mend this field"
 
 

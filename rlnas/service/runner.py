@@ -55,7 +55,7 @@ def _searched(root: Path, name: str) -> tuple[int, str]:
             }
             resume_run(run, given, progress)
         else:
-            start_run(make_config(entry.config), root, progress)
+            start_run(make_config(entry.config), root, progress, reserved=True)
     except RlnasError as error:
         return error.exit_code, str(error)
     except KeyboardInterrupt:

@@ -57,7 +57,8 @@ def serve(
         address = listener.getsockname()
         names = {host.lower(), *(name.lower() for name in allow_hosts)}
         if host in ("0.0.0.0", "::", ""):  # the user asked for it
-            names |= {socket.gethostname().lower(), *_own_addresses()}
+            names.add(socket.gethostname().lower())
+            access = replace(access, addresses=True)
         access = replace(access, hosts=LOOPBACK | names)
         app = make_app(replace(settings, access=access))
         shown = f"[{host}]" if ":" in host else host
@@ -155,12 +156,3 @@ def _alone(root: Path) -> Iterator[None]:
         except OSError:
             raise RunError(f"another server has {root}; end it, or choose another --root") from None
         yield
-
-
-def _own_addresses() -> set[str]:
-    """Return the addresses that the name of this machine stands for."""
-    try:
-        found = socket.getaddrinfo(socket.gethostname(), None)
-    except OSError:
-        return set()
-    return {str(each[4][0]).lower() for each in found}

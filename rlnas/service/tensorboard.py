@@ -9,15 +9,15 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import httpx2
-from starlette.background import BackgroundTask
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
+from starlette.types import Message, Send
 
 from rlnas.service.job_folder import service_folder
 from rlnas.service.problems import Problem
@@ -27,6 +27,12 @@ PREFIX = "/tensorboard"
 
 _TO_START = 60.0
 """Seconds within which TensorBoard must answer (chosen): it loads TensorFlow."""
+
+_MOST = 100
+"""Answers under way at a time (chosen); a further request is refused."""
+
+_SLOWEST = 30.0
+"""Seconds within which a piece of an answer must be taken (chosen)."""
 
 _HOP_BY_HOP = frozenset(
     {
@@ -58,6 +64,7 @@ class TensorBoard:
         self._port = 0
         self._lock = asyncio.Lock()
         self._http: httpx2.AsyncClient | None = None
+        self._under_way = 0
 
     @property
     def pid(self) -> int | None:
@@ -68,7 +75,7 @@ class TensorBoard:
         """Pass a request on to TensorBoard and its answer back.
 
         Raises:
-            Problem: TensorBoard cannot be started, or does not answer.
+            Problem: TensorBoard cannot be started, does not answer, or too many ask it.
         """
         path: bytes = request.scope["raw_path"]
         if not path.startswith(f"{PREFIX}/".encode()):  # what is decoded to it may be anything
@@ -97,17 +104,26 @@ class TensorBoard:
             )
         except (httpx2.InvalidURL, ValueError) as error:
             raise Problem(404, "no-address", "TensorBoard has no such address") from error
+        if self._under_way >= _MOST:
+            raise Problem(
+                429, "too-many-requests", "too many ask TensorBoard at once; try again in a moment"
+            )
+        self._under_way += 1
         try:
             answer = await client.send(passed, stream=True)
-        except httpx2.TransportError as error:
-            raise _away() from error
+        except BaseException as error:
+            self._under_way -= 1
+            if isinstance(error, httpx2.TransportError):
+                raise _away() from error
+            raise
         kept = {
             name: value for name, value in answer.headers.items() if name.lower() not in _HOP_BY_HOP
         }
         kept["content-security-policy"] = _POLICY
-        return StreamingResponse(
-            answer.aiter_raw(), answer.status_code, kept, background=BackgroundTask(answer.aclose)
-        )
+        return _Passed(answer, kept, self._ended_one)
+
+    def _ended_one(self) -> None:
+        self._under_way -= 1
 
     async def close(self) -> None:
         """End it."""
@@ -129,7 +145,9 @@ class TensorBoard:
             if self._process is not None and self._process.poll() is None:
                 return
             if self._http is None:
-                self._http = httpx2.AsyncClient(timeout=_TO_START)
+                self._http = httpx2.AsyncClient(
+                    timeout=_TO_START, limits=httpx2.Limits(max_connections=_MOST + 10)
+                )
             self._port = _free_port()
             self._process = self._started()
             until = time.monotonic() + _TO_START
@@ -161,6 +179,36 @@ class TensorBoard:
             self._process.kill()
             self._process.wait()
             self._process = None
+
+
+class _Passed(StreamingResponse):
+    """An answer of TensorBoard on its way to a browser, which must take it without long rests.
+
+    Args:
+        answer: The answer.
+        headers: Those of its headers that go on.
+        ended: Called when it has gone through, or is given up.
+    """
+
+    def __init__(
+        self, answer: httpx2.Response, headers: dict[str, str], ended: Callable[[], None]
+    ) -> None:
+        """See the class."""
+        super().__init__(answer.aiter_raw(), answer.status_code, headers)
+        self._answer, self._ended = answer, ended
+
+    async def stream_response(self, send: Send) -> None:
+        """Send it."""
+
+        async def in_time(message: Message) -> None:
+            await asyncio.wait_for(send(message), _SLOWEST)
+
+        try:
+            with suppress(TimeoutError):  # the connection is closed behind what was taken
+                await super().stream_response(in_time)
+        finally:
+            self._ended()
+            await asyncio.shield(self._answer.aclose())
 
 
 def _away() -> Problem:

@@ -3,16 +3,21 @@
 import json
 import logging
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 from rlnas.errors import StorageError
 from rlnas.search.folder import RunFolder
 from rlnas.service.job_folder import JobFolder
 
-_MARK, _CONTROL = "moving", "control"
-"""Of a folder in the trash: the file that says that it is being moved, and the control's run."""
+_JOB, _RUN, _CONTROL = "job", "run", "control"
+"""Of a folder in the trash: what the runner wrote, the run, and the control's run."""
+
+_MARK, _PURGED, _RECORD = "moving", "purged", "search.json"
+"""Of a folder in the trash: the files that say that it is being moved, that it is being removed for
+ever, and what the database had about it."""
 
 _LOG = logging.getLogger("rlnas.service")
 
@@ -35,16 +40,18 @@ class TrashFolder:
         return (self._place(number) / _CONTROL).exists()
 
     @contextmanager
-    def moving(self, number: str, name: str, *, control: bool) -> Iterator[None]:
+    def moving(self, number: str, name: str, *, control: bool, deleted: bool) -> Iterator[None]:
         """Let the database be changed and the folders be moved, both or neither.
 
         Where the database or the disk refuses, or the process is killed meanwhile, the folders
-        are, now or when the next server starts, where they were.
+        are, now or when the next server starts, where they were. What is not there when the move
+        begins is never moved: it may come to belong to another search of the name.
 
         Args:
             number: Id in the trash.
             name: Name of the search.
             control: Whether the run of its control goes with it.
+            deleted: Whether they are moved into the trash, or out of it.
 
         Raises:
             StorageError: The disk refused.
@@ -52,8 +59,15 @@ class TrashFolder:
         place = self._place(number)
         with _disk(place):
             place.mkdir(parents=True, exist_ok=True)
+            live = self._live(name)
+            parts = [
+                part
+                for part in live
+                if (control or part != _CONTROL)
+                and (live[part] if deleted else place / part).exists()
+            ]
             try:
-                (place / _MARK).write_text(json.dumps([name, control]))
+                (place / _MARK).write_text(json.dumps([name, parts]))
             except OSError:
                 (place / _MARK).unlink(missing_ok=True)
                 if not any(place.iterdir()):
@@ -64,22 +78,30 @@ class TrashFolder:
         finally:
             self.settle(number)
 
-    def move(self, number: str, name: str, *, control: bool, deleted: bool) -> None:
-        """Move the folders of a search into the trash, or out of it.
+    def move(self, number: str, *, deleted: bool) -> None:
+        """Move the folders of a search that is `moving` into the trash, or out of it.
 
         Raises:
             StorageError: The disk refused; some may have been moved.
         """
-        run, place = RunFolder(self._root, name), self._place(number)
-        parts = {"job": JobFolder(self._root, name).path, "run": run.path}
-        if control:
-            parts[_CONTROL] = run.control.path
+        place = self._place(number)
         with _disk(place):
-            for part, live in parts.items():
-                if deleted and live.exists() and not (place / part).exists():
-                    live.rename(place / part)
+            name, parts = json.loads((place / _MARK).read_text())
+            live = self._live(name)
+            for part in parts:
+                if deleted and live[part].exists() and not (place / part).exists():
+                    live[part].rename(place / part)
                 elif not deleted and (place / part).exists():
-                    (place / part).rename(live)
+                    (place / part).rename(live[part])
+
+    def keep(self, number: str, record: Mapping[str, Any]) -> None:
+        """Write what the database has about a deleted search beside it, in case it is lost.
+
+        Raises:
+            StorageError: The disk refused.
+        """
+        with _disk(self._place(number)):
+            (self._place(number) / _RECORD).write_text(json.dumps(record))
 
     def settle(self, number: str) -> None:
         """Put the folders of a search that was being moved where the database has it.
@@ -90,29 +112,75 @@ class TrashFolder:
         place, deleted = self._place(number), self._holds(number)
         with _disk(place):
             with suppress(ValueError):  # cut off: nothing was moved yet
-                name, control = json.loads((place / _MARK).read_text())
-                self.move(number, name, control=control, deleted=deleted)
+                self.move(number, deleted=deleted)
             (place / _MARK).unlink()
         if not deleted:
             self.remove(number)
 
+    @contextmanager
+    def purging(self, number: str) -> Iterator[None]:
+        """Let something be taken out of the database; then remove its folder for ever.
+
+        What the disk refuses stays until the next server starts.
+        """
+        place = self._place(number)
+        with suppress(OSError):
+            (place / _PURGED).touch()
+        try:
+            yield
+        finally:
+            if self._holds(number):
+                (place / _PURGED).unlink(missing_ok=True)
+            else:
+                self.remove(number)
+
     def remove(self, number: str) -> None:
         """Remove a folder for ever; what the disk refuses stays until the next server starts."""
-        shutil.rmtree(self._place(number), ignore_errors=True)
+        place = self._place(number)
+        with suppress(OSError):
+            for each in place.iterdir():  # the mark goes last: until then it says what this is
+                if each.is_dir() and not each.is_symlink():
+                    shutil.rmtree(each, ignore_errors=True)
+                elif each.name != _PURGED:
+                    each.unlink()
+        shutil.rmtree(place, ignore_errors=True)
 
-    def recover(self) -> None:
+    def recover(self) -> list[tuple[str, Any]]:
         """Finish or take back the moves and removals that a kill has cut off.
 
         For the one server of a root, when it starts. What the disk refuses is logged.
+
+        Returns:
+            Id and record of those that lie here and are not in the database, which was lost.
         """
+        lost = []
         for place in (self._root / ".trash").glob("*"):
             try:
                 if (place / _MARK).is_file():
                     self.settle(place.name)
-                elif not self._holds(place.name):
+                elif self._holds(place.name):
+                    (place / _PURGED).unlink(missing_ok=True)
+                elif (place / _PURGED).is_file():
                     self.remove(place.name)
+                elif any((place / part).is_dir() for part in (_JOB, _RUN)):
+                    with suppress(OSError, ValueError):  # somebody else's
+                        lost.append((place.name, json.loads((place / _RECORD).read_text())))
+                else:
+                    with suppress(OSError):  # what a kill left of a removal
+                        (place / _RECORD).unlink(missing_ok=True)
+                        place.rmdir()
             except StorageError as error:
                 _LOG.error("%s", error)
+        return lost
+
+    def _live(self, name: str) -> dict[str, Path]:
+        """Return where the folders of a search are while it is not deleted."""
+        run = RunFolder(self._root, name)
+        return {
+            _JOB: JobFolder(self._root, name).path,
+            _RUN: run.path,
+            _CONTROL: run.control.path,
+        }
 
     def _place(self, number: str) -> Path:
         return self._root / ".trash" / number

@@ -23,6 +23,7 @@ from rlnas.spaces.base import (
 )
 from rlnas.spaces.chain import ChainSpace
 from rlnas.spaces.choices import DEFAULT_CHOICES, checked_choices
+from rlnas.spaces.configured import CHAINS, chain_of
 from rlnas.spaces.grammar import Grammar, GrammarError, GrammarSpace, place_in_text, read_grammar
 from rlnas.spaces.image import ImageSpace
 from rlnas.spaces.recipe import (
@@ -59,6 +60,7 @@ __all__ = [
     "TabularSpace",
     "TextSpace",
     "anchor",
+    "chain_of",
     "check_token",
     "check_tokens",
     "checked_choices",
@@ -72,11 +74,6 @@ __all__ = [
     "recipe_fields",
     "space_from_json",
 ]
-
-CHAINS: dict[str, type[ChainSpace]] = {
-    space.name: space for space in (ImageSpace, SkipSpace, TextSpace, AudioSpace, TabularSpace)
-}
-"""The spaces of chains by name: for each kind of data one of the same name, and others."""
 
 
 def space_from_json(record: Mapping[str, Any]) -> Space:

@@ -11,6 +11,7 @@ from urllib.parse import parse_qs, quote
 from fastapi import APIRouter, Request
 from fastapi.responses import FileResponse, HTMLResponse, RedirectResponse, Response
 from jinja2 import Environment, FileSystemLoader
+from starlette.requests import ClientDisconnect
 
 from rlnas.config import (
     CONTROLLERS,
@@ -190,7 +191,10 @@ def login_form(wrong: bool = False, next: str = "/") -> Response:
 @router.post("/login")
 async def login(request: Request, parts: The) -> Response:
     """Take a token, and give the browser a cookie in its place."""
-    body = await request.body()
+    try:
+        body = await request.body()
+    except ClientDisconnect:
+        return Response(status_code=400)  # which nobody reads
     if len(body) > _LONGEST_LOGIN:
         raise Problem(413, "too-large", "a login is a token; send no more than that")
     form = parse_qs(body.decode("utf-8", "replace"))

@@ -13,6 +13,7 @@ from sse_starlette import EventSourceResponse, ServerSentEvent
 from starlette.concurrency import run_in_threadpool
 
 from rlnas.config import EXTERNAL, SearchConfig
+from rlnas.errors import RlnasError
 from rlnas.search.folder import RunFolder
 from rlnas.search.summary import TrialQuery
 from rlnas.service import models
@@ -53,7 +54,7 @@ Key = Annotated[
 @router.get("/searches")
 def list_searches(
     parts: The,
-    state: Annotated[str | None, Query(max_length=20, description="Only in this state")] = None,
+    state: Annotated[models.State | None, Query(description="Only in this state")] = None,
     text: Annotated[
         str, Query(max_length=100, description="Only those whose name has this, in any case")
     ] = "",
@@ -248,10 +249,13 @@ def show_best(name: Name, parts: The) -> models.Best:
 
 @router.get("/searches/{name:plain}/pareto")
 def show_pareto(
-    name: Name, parts: The, cost: Literal["params", "flops", "latency", "size"] = "params"
+    name: Name,
+    parts: The,
+    cost: Literal["params", "flops", "latency", "size"] = "params",
+    others: Annotated[int, Query(ge=0, le=10_000, description="How many others at most")] = 1000,
 ) -> models.ParetoPage:
-    """Show the trials that no other one beats in both the metric and a cost."""
-    return parts.catalogue.pareto(name, cost)
+    """Show the trials that no other one beats in both the metric and a cost, and some others."""
+    return parts.catalogue.pareto(name, cost, others)
 
 
 @router.get("/searches/{name:plain}/files/{file:plain}", response_class=Response)
@@ -304,6 +308,8 @@ async def _events(parts: Parts, name: str, step: int) -> AsyncIterator[ServerSen
             except Problem:  # deleted meanwhile
                 yield ServerSentEvent("{}", event="deleted")
                 return
+            except RlnasError:  # its journal cannot be read, which its state says
+                trials = []
             for trial in trials:
                 step = trial.step or step
                 yield ServerSentEvent(trial.model_dump_json(), event="trial", id=str(step))

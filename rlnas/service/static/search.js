@@ -277,7 +277,7 @@ function watch() {
     showState(JSON.parse(event.data));
     dirty = true;
     notice();
-    if (["done", "failed", "stopped"].includes(page.dataset.state)) source.close();
+    if (["done", "failed", "stopped", "damaged"].includes(page.dataset.state)) source.close();
   });
   source.addEventListener("trial", () => { dirty = true; });
   source.addEventListener("deleted", () => { source.close(); notice("This search was deleted."); });
