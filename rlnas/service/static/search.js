@@ -176,7 +176,7 @@ function trialRow(trial) {
     element("td", {}, element("span", { class: `state ${state}` }, state)),
     element("td", { class: "number" }, metrics.params ? metrics.params.toLocaleString("en") : "-"),
     element("td", { class: "number" }, metrics.seconds ? metrics.seconds.toFixed(1) : "-"),
-    element("td", {}, trial.reason ? element("span", { class: "problem" }, trial.reason) : trial.layers));
+    element("td", {}, element("div", { class: trial.reason ? "brief problem" : "brief" }, trial.reason || trial.layers)));
 }
 
 async function showTrials() {
