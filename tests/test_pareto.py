@@ -11,7 +11,7 @@ import rlnas
 from rlnas.cli import main
 from rlnas.errors import ConfigError, NoValidChildError
 from rlnas.search.folder import find_run
-from rlnas.search.pareto import pareto, read_pareto
+from rlnas.search.pareto import brief_pareto, pareto
 from rlnas.search.result import read_best
 from rlnas.search.summary import space_of
 
@@ -84,8 +84,11 @@ def test_front_read_by_itself_is_that_of_the_result(run):
     folder = find_run(run[1], "a")
     whole = pareto(run[0], "latency")
     with closing(folder.open()) as journal:
-        assert read_pareto("a", journal, "latency", 100) == ("auc", whole)
-        few = read_pareto("a", journal, "latency", 0)[1]
+        rule, (first, step) = journal.meta()["config"]["objective"], journal.measured()
+        assert (len(first), step, journal.measured(step)) == (4, 4, ([], 4))
+        assert journal.measured(1)[0] == first[1:]
+        assert brief_pareto("a", rule, first, "latency", 100) == ("auc", whole)
+        few = brief_pareto("a", rule, first, "latency", 0)[1]
         assert few == [point for point in whole if point.front]
         best = read_best(folder, journal, space_of(journal))
     assert best == run[0].best

@@ -615,6 +615,20 @@ def test_stream_of_a_damaged_run_says_so_and_ends(ended, folders, still, tmp_pat
     assert told["state"] == "damaged"
 
 
+def test_pareto_has_each_trial_as_it_comes(client):
+    client.post("/v1/searches", json=config(name="costly"))
+    for number in range(1, 4):
+        (trial,) = ask(client, "costly")
+        metrics = {"val_accuracy": [number / 10], "params": 10 * number}
+        assert tell(client, "costly", trial, metrics=metrics).status_code == 200
+        until(lambda: client.get("/v1/searches/costly").json()["trials"] == number)  # noqa: B023
+        points = client.get("/v1/searches/costly/pareto").json()["points"]
+        assert [(point["cost"], point["front"]) for point in points] == [
+            (10.0 * each, True) for each in range(1, number + 1)
+        ]
+    client.post("/v1/searches/costly:stop")
+
+
 @pytest.mark.parametrize("content", [b"no database", None])
 def test_damaged_summaries_are_made_anew(tmp_path, content):
     path = tmp_path / "summaries.sqlite"

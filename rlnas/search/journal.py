@@ -268,18 +268,29 @@ class Journal:
         with self._sentences():
             return self._db.execute(query, values).fetchall()
 
-    def measured(self) -> list[tuple[int, str, Metrics]]:
-        """Return number, key and metrics of the trials that have ended well, and nothing else."""
+    def measured(self, after: int = 0) -> tuple[list[tuple[int, str, Metrics]], int]:
+        """Return number, key and metrics of trials that have ended well, and nothing else of them.
+
+        Args:
+            after: Step behind which to read.
+
+        Returns:
+            The trials in the order of their results, and the last step of them.
+        """
+        query = (
+            "SELECT id, key, step, metrics FROM trials WHERE metrics IS NOT NULL AND step > ? "
+            "ORDER BY step"
+        )
         with self._sentences():
-            query = "SELECT id, key, metrics FROM trials WHERE metrics IS NOT NULL"
-            rows = self._db.execute(query).fetchall()
-            records = json.loads(f"[{','.join(metrics for _, _, metrics in rows)}]")
+            rows = self._db.execute(query, [after]).fetchall()
+            records = json.loads(f"[{','.join(row[3] for row in rows)}]")
             if len(records) != len(rows):
                 raise ValueError("expected the metrics of one trial in each row")
-            return [
+            found = [
                 (number, key, _metrics_of(record))
-                for (number, key, _), record in zip(rows, records, strict=True)
+                for (number, key, _, _), record in zip(rows, records, strict=True)
             ]
+        return found, rows[-1][2] if rows else after
 
     def trials_where(self, behind: str, values: Sequence[Any] = ()) -> list[Trial]:
         """Return some trials.

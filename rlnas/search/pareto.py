@@ -1,13 +1,13 @@
 """The trials of a run that no other one beats in both: the metric, and what the child costs."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from math import ceil
 from pathlib import Path
 from typing import Any, BinaryIO
 
 from rlnas.errors import RunError
 from rlnas.objectives import ACCURACY, Cost, Metrics, Objective
-from rlnas.search.journal import Journal
 from rlnas.search.plots import save_plot
 from rlnas.search.result import SearchResult
 
@@ -59,23 +59,29 @@ def pareto(found: SearchResult, cost: str = "params") -> list[Point]:
     return _points(found.run, measured, objective, cost)
 
 
-def read_pareto(run: str, journal: Journal, cost: str, others: int) -> tuple[str, list[Point]]:
+def brief_pareto(
+    run: str,
+    rule: Mapping[str, Any],
+    measured: Iterable[tuple[int, str, Metrics]],
+    cost: str,
+    others: int,
+) -> tuple[str, list[Point]]:
     """Return the metric of a run, and the same points with only some of those behind the front.
 
     Args:
         run: Its name.
-        journal: Its journal; less is read of it than for a `SearchResult`.
+        rule: What is rewarded, as `ObjectiveConfig` has it.
+        measured: Number, key and metrics of its trials (`Journal.measured`).
         cost: One of `UNITS`.
         others: How many that are not on the front, evenly spread over the costs, at most.
 
     Raises:
         RunError: No trial has that figure.
     """
-    rule = journal.meta()["config"]["objective"]
     objective = Objective(rule["last_epochs"], metric=rule.get("metric", ACCURACY))
-    points = _points(run, journal.measured(), objective, cost)
+    points = _points(run, measured, objective, cost)
     behind = [point.trial for point in points if not point.front]
-    kept = set(behind[:: -(-len(behind) // others)] if others else ())
+    kept = set(behind[:: max(1, ceil(len(behind) / others))] if others else ())
     return objective.metric, [point for point in points if point.front or point.trial in kept]
 
 

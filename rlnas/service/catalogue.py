@@ -16,7 +16,6 @@ from rlnas.search.folder import EXPORTED, RunFolder, run_folders
 from rlnas.search.html_report import report_html
 from rlnas.search.journal import Journal
 from rlnas.search.journal import Trial as Stored
-from rlnas.search.pareto import read_pareto
 from rlnas.search.result import read_best
 from rlnas.search.summary import (
     Summary,
@@ -31,6 +30,7 @@ from rlnas.search.summary import (
     trials_after,
     trials_page,
 )
+from rlnas.service.fronts import Fronts
 from rlnas.service.job_folder import JobFolder, service_folder
 from rlnas.service.jobs import PAUSE, STOP, Entry, Jobs
 from rlnas.service.models import (
@@ -38,7 +38,6 @@ from rlnas.service.models import (
     Best,
     CurvePage,
     ParetoPage,
-    ParetoPoint,
     Point,
     Policy,
     Search,
@@ -59,9 +58,6 @@ _LONGEST_LOG = 64_000
 
 _MOST_SPACES = 50
 """Spaces that are kept ready (chosen): to make one of a large table takes a while."""
-
-_MOST_FRONTS = 20
-"""Pareto fronts that are kept until their runs change (chosen)."""
 
 _TRIES, _SWAPPED = 3, 0.02
 """Times a file is looked for, and seconds between them: an export swaps its folder (chosen)."""
@@ -84,7 +80,7 @@ class Catalogue:
         self._known = Summaries(service_folder(jobs.root) / "summaries.sqlite")
         self._states: dict[str, tuple[float, str]] = {}
         self._spaces: dict[str, Space | None] = {}  # by their fingerprints
-        self._fronts: dict[tuple[str, str, int], tuple[Signature, ParetoPage]] = {}
+        self._fronts = Fronts(jobs.root, self.journal)
 
     def close(self) -> None:
         """Close its file."""
@@ -128,8 +124,7 @@ class Catalogue:
 
     def forget(self, name: str) -> None:
         """Forget what was known of a search that is gone, or of which something else is wanted."""
-        for key in [key for key in list(self._fronts) if key[0] == name]:
-            self._fronts.pop(key, None)
+        self._fronts.forget(name)
         self._known.forget(name)
         self._states.pop(name, None)
 
@@ -272,17 +267,7 @@ class Catalogue:
 
     def pareto(self, name: str, cost: str, others: int) -> ParetoPage:
         """Return the trials that no other one beats in the metric and a cost, and some others."""
-        signature, known = self.signature(name), self._fronts.get((name, cost, others))
-        if known is not None and known[0] == signature:
-            return known[1]
-        with self.journal(name) as journal:
-            metric, found = read_pareto(name, journal, cost, others)
-        points = [ParetoPoint(**point.to_json()) for point in found]
-        page = ParetoPage(cost=cost, metric=metric, points=points)
-        if len(self._fronts) >= _MOST_FRONTS:
-            self._fronts.clear()
-        self._fronts[name, cost, others] = signature, page
-        return page
+        return self._fronts.page(name, self.signature(name), cost, others)
 
     def files(self, name: str) -> list[str]:
         """Return the names of what can be downloaded."""
