@@ -23,6 +23,7 @@ from rlnas.spaces.canonical import (
     _windows,
     canonical_layers,
     canonical_text,
+    smallest_pooling,
 )
 
 CONV = Conv(2, 3, 1, "tanh", False)
@@ -225,3 +226,22 @@ def test_long_side_weighs_its_pixels_as_a_short_one_does(size):
     for side in range(1, 50):
         whole = len(set(_weights(_windows(side, size), side))) == 1
         assert _weighs_each_alike(side, size) == whole
+
+
+@pytest.mark.parametrize("size", range(3, 9))
+def test_long_side_has_the_same_smallest_pooling_as_a_short_one(size):
+    for side in range(1, 60):
+        windows = [_windows(side, each) for each in range(2, size)]
+        wanted = _windows(side, size)
+        least = windows.index(wanted) + 2 if wanted in windows else size
+        assert smallest_pooling(MaxPool(size), (side, side, 1)) == MaxPool(least)
+
+
+def test_sequences_of_huge_images_are_named_in_a_moment():
+    space = ImageSpace((10**8, 10**8, 1), 10)
+    rng = np.random.default_rng(0)
+    for _ in range(20):
+        tokens = []
+        while space.decision(tokens) is not None:
+            tokens.append(int(rng.choice(np.flatnonzero(space.mask(tokens)))))
+        assert space.key(space.architecture(tokens))

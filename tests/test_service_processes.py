@@ -262,7 +262,7 @@ def test_silent_connections_are_closed_and_noise_is_refused(server):
 
 
 def test_address_that_is_none_is_refused_at_once():
-    with rlnas.Client("nowhere") as client, pytest.raises(UsageError, match="nowhere"):
+    with pytest.raises(UsageError, match="nowhere"), rlnas.Client("nowhere") as client:
         client.searches()
 
 

@@ -150,7 +150,7 @@ class Supervisor:
                 at_work = self._is_at_work(entry)
             if at_work:
                 busy[entry.executor == EXTERNAL] += 1
-            elif entry.wanted == RUN and not entry.failed and not entry.ended:
+            elif _waits(entry):
                 waiting.append(entry)
         for entry in waiting:
             external = entry.executor == EXTERNAL
@@ -159,8 +159,8 @@ class Supervisor:
             if time.monotonic() >= self._not_before.get(entry.name, 0.0):
                 busy[external] += 1
                 with self._noting(entry.name), self._jobs.mutex:
-                    newest = self._jobs.find(entry.name)  # it may be stopped or gone by now
-                    if newest is not None and newest.wanted == RUN:
+                    newest = self._jobs.find(entry.name)  # it may have ended, or be gone by now
+                    if newest is not None and _waits(newest):
                         self._start(newest)
 
     def _is_at_work(self, entry: Entry) -> bool:
@@ -251,6 +251,11 @@ class Supervisor:
             _signal(pid, signal.SIGTERM)
         elif time.monotonic() - ending.since > _PATIENCE:
             _signal(pid, signal.SIGKILL)
+
+
+def _waits(entry: Entry) -> bool:
+    """Return whether a search is to get a runner."""
+    return entry.wanted == RUN and not entry.failed and not entry.ended
 
 
 def runner_environment() -> dict[str, str]:

@@ -112,7 +112,7 @@ def smallest_pooling(layer: Layer, shape: Shape) -> Layer:
     """
     if not isinstance(layer, MaxPool | AveragePool):
         return layer
-    pool, sides = layer, shape[:2]
+    pool, sides = layer, [_short(side, layer.size) for side in shape[:2]]
     wanted = [_windows(side, pool.size) for side in sides]
     for size in range(2, min(pool.size, 2 * max(sides) + 1)):
         if [_windows(side, size) for side in sides] == wanted:
@@ -135,14 +135,18 @@ def _weighs_alike(size: int, shape: Shape) -> bool:
 
 
 def _weighs_each_alike(side: int, size: int) -> bool:
-    """Tell the same of the pixels along one side.
+    """Tell the same of the pixels along one side."""
+    short = _short(side, size)
+    return len(set(_weights(_windows(short, size), short))) == 1
+
+
+def _short(side: int, size: int) -> int:
+    """Return the length of a side that tells as much of windows of a size as a long one.
 
     Windows begin two pixels apart, so what stands between the two ends of a long side repeats
-    itself: a short side of the same parity tells it too.
+    itself: a short side of the same parity has the same windows at its ends, and one between them.
     """
-    enough = 4 * size + side % 2
-    short = min(side, enough)
-    return len(set(_weights(_windows(short, size), short))) == 1
+    return min(side, 4 * size + side % 2)
 
 
 def _weights(windows: Sequence[range], side: int) -> list[Fraction]:

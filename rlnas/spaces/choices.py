@@ -30,6 +30,10 @@ DEFAULT_CHOICES: dict[str, tuple[Any, ...]] = {
 """Chosen after the ranges of Zoph & Le 2016 and Baker et al. 2017, for children of seconds."""
 
 
+_LARGEST_POOL = 100
+"""Pixels along a side of a pooling's window at most (chosen)."""
+
+
 def checked_choices(
     changed: Mapping[str, Sequence[Any]], default: Mapping[str, tuple[Any, ...]] = DEFAULT_CHOICES
 ) -> dict[str, tuple[Any, ...]]:
@@ -99,7 +103,10 @@ def checked_choice(name: str, value: Any) -> Any:
         case "rate":
             return _rate(name, value)
         case "size":  # pooling over one pixel would only leave pixels out
-            return whole_number(f"a choice of {name}", value, least=2)
+            size = whole_number(f"a choice of {name}", value, least=2)
+            if size > _LARGEST_POOL:
+                raise SpaceError(f"a choice of {name} is at most {_LARGEST_POOL}, got {size}")
+            return size
         case _:
             return whole_number(f"a choice of {name}", value)
 
