@@ -101,6 +101,7 @@ def test_control_that_was_stopped_goes_on_with_its_run(pair, tmp_path):
     assert found.control.status == "done"
 
 
+@pytest.mark.slow
 def test_larger_budget_and_retraining_are_those_of_the_control_too(tmp_path):
     search(tmp_path, trials=2).run()
     found = search(tmp_path, trials=3).resume("a")

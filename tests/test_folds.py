@@ -112,6 +112,7 @@ def test_trainings_that_may_be_cut_short_are_refused():
             make_config({"evaluation": {"repeats": 2}, "fidelity": fidelity})
 
 
+@pytest.mark.slow
 def test_whole_search_with_folds_logs_the_spread(tmp_path):
     config = {
         "evaluation": {"folds": 2, "repeats": 2},

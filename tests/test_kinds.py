@@ -629,7 +629,14 @@ def test_show_and_report_of_the_run_name_its_layers(searched):
     assert (found.folder / "best" / "diagram.svg").read_text().startswith("<svg")
 
 
-@pytest.mark.parametrize("kind", [kind for kind in FILES if kind != "numbers"])
+@pytest.mark.parametrize(
+    "kind",
+    [
+        pytest.param(kind, marks=[] if kind == "text" else pytest.mark.slow)
+        for kind in FILES
+        if kind != "numbers"
+    ],
+)
 def test_script_builds_the_child_that_the_recipe_penalises_and_normalises(kind, tmp_path):
     data = loaded(kind, tmp_path)
     space = rlnas.Search(data, config={"data": COLUMNS.get(kind, {})})._setup.space

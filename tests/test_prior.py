@@ -125,6 +125,7 @@ def test_search_begins_where_an_earlier_one_ended(tmp_path):
     assert [t.log_probs for t in again.trials] == [t.log_probs for t in found.trials]
 
 
+@pytest.mark.slow
 def test_warm_search_that_was_stopped_goes_on_without_the_earlier_run(tmp_path):
     search(tmp_path, name="cold").run()
     whole = search(tmp_path, warm("cold"), name="whole").run()

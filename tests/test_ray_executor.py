@@ -58,6 +58,7 @@ def test_rewards_are_those_of_the_process_executor(cluster, tmp_path):
     assert {each.name for each in (tmp_path / "1").iterdir()} == {WEIGHTS, LOG}
 
 
+@pytest.mark.slow
 def test_crash_is_tried_again_and_hang_is_stopped(cluster, tmp_path):
     def function(model, data, seed):
         name = tmp_path / str(seed)

@@ -170,6 +170,7 @@ def test_trainer_of_the_examples_and_a_worker_train_one_search(server, root):
     assert json.loads(path.read_text())["class_name"] == "Functional"
 
 
+@pytest.mark.slow
 def test_worker_measures_what_the_search_weighs(server):
     config = {
         "engine": {"executor": "external", "workers": 1},
@@ -190,6 +191,7 @@ def test_worker_measures_what_the_search_weighs(server):
     assert trial["metrics"]["latency"] > 0
 
 
+@pytest.mark.slow
 def test_worker_of_other_data_leaves_the_trials_to_others(server):
     config = {
         "engine": {"executor": "external", "workers": 2},
