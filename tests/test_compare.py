@@ -13,7 +13,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 import rlnas
 from rlnas.cli import main
-from rlnas.errors import InterruptedRunError, RunError
+from rlnas.errors import ConfigError, InterruptedRunError, RunError
 from rlnas.search.comparison import best_so_far, compare, mean_gap
 from rlnas.search.folder import RunFolder, find_run
 from rlnas.search.result import read_result
@@ -190,3 +190,9 @@ def test_mean_gap_has_welchs_interval():
 def test_mean_gap_without_spread_has_no_interval(second):
     gap = mean_gap(np.array([0.7, 0.7]), np.array(second))
     assert (gap.gap, gap.low, gap.high) == (pytest.approx(0.2), None, None)
+
+
+def test_name_without_room_for_the_control_is_refused_before_anything(tmp_path):
+    with pytest.raises(ConfigError, match="more than 100 characters"):
+        search(tmp_path, name="a" * 93).run()
+    assert list(tmp_path.iterdir()) == []

@@ -290,8 +290,9 @@ def test_taken_name_is_refused(still):
         ({"data": {"dataset": ""}}, 422, "body.data.dataset"),
         ({"baseline": "table.csv"}, 422, "body.baseline"),
         ({"controller": {"warm_start": "none"}}, 422, "body.controller.warm_start"),
-        ({"name": "a" * 93, "control": "random"}, 422, "body"),
-        ({"space": {"min_layers": 5, "max_layers": 1}}, 422, "body"),
+        ({"name": "a" * 93, "control": "random"}, 422, "body.name"),
+        ({"space": {"min_layers": 5, "max_layers": 1}}, 422, "body.space.min_layers"),
+        ({"space": {"max_params": 10**10}}, 422, "body.space.max_params"),
         ({"engine": {"executor": "external"}}, 422, "body.space.input_shape"),
         (
             {"engine": {"executor": "external"}, "space": {"input_shape": [8, 8, 1]}},
@@ -306,7 +307,7 @@ def test_taken_name_is_refused(still):
         (
             {"engine": {"executor": "external"}, "space": {"input_shape": [10**9], "classes": 2}},
             422,
-            "body.space.input_shape.0",
+            "body.space.input_shape",
         ),
         ({"space": {"choices": {"conv.filter": [8]}}}, 422, "body.space.choices"),
         ({"space": {"choices": {"conv.filters": [-8]}}}, 422, "body.space.choices"),
@@ -324,6 +325,18 @@ def test_config_that_may_not_be_is_refused_by_its_field(still, given, status, po
     found = problem(still.post("/v1/searches", json=given), status)
     assert pointer in [each["pointer"] for each in found["errors"]]
     assert still.get("/v1/searches").json()["total"] == 0
+
+
+def test_rules_for_trainers_elsewhere_keep_the_caps_of_the_config(still, tmp_path):
+    (tmp_path / "data" / "big.yaml").write_text(
+        "space: big\ndata: image\ndecisions:\n  w:\n    choices: [4096, 8192]\n"
+        "    layers: [Flatten, Dense: {units: $w}]\n"
+    )
+    space = {"name": "big.yaml", "input_shape": [32, 32, 3], "classes": 10}
+    given = {"engine": {"executor": "external"}, "space": space}
+    assert "max_params" in problem(still.post("/v1/searches", json=given), 422)["detail"]
+    space["max_params"] = 100_000_000
+    assert still.post("/v1/searches", json=given).status_code == 201
 
 
 def test_large_images_are_no_trouble_for_trainers_elsewhere(still):

@@ -92,7 +92,7 @@ def test_name_of_a_search_that_waits_is_for_no_run(tmp_path, jobs):
     entry, _ = jobs.add(None, "digits-random", {}, "process")
     assert entry.name == "digits-random-1"
     folder = RunFolder(tmp_path, entry.name)
-    with pytest.raises(RunError, match="exists already"):
+    with pytest.raises(RunError, match="reserved for a search that waits"):
         folder.create(make_config({}), {})
     other, journal = create_next(tmp_path, "digits-random", make_config({}), {})
     journal.close()
@@ -101,16 +101,66 @@ def test_name_of_a_search_that_waits_is_for_no_run(tmp_path, jobs):
         assert journal.meta()["own"] == "yes"
 
 
-def test_name_that_a_kill_left_reserved_can_be_taken(tmp_path, jobs):
-    (tmp_path / "a").mkdir()
-    assert jobs.add("a", "a", {}, "process")[1]
+def test_name_that_a_kill_left_reserved_is_free_again(tmp_path, jobs):
+    RunFolder(tmp_path, "a-control").reserve()
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "reserved").write_text("a file of somebody's")
+    (tmp_path / "mine" / "more").touch()
+    jobs.recover()
+    assert not (tmp_path / "a-control").exists()
+    assert (tmp_path / "mine" / "reserved").is_file()
+    jobs.add("a", "a", {"control": "random"}, "process")
+    with pytest.raises(RunError):
+        RunFolder(tmp_path, "a").reserve()
 
 
-def test_damaged_entry_can_be_deleted_and_harms_no_other(tmp_path, jobs):
+def test_name_of_a_search_without_a_folder_is_reserved_at_the_start(tmp_path, jobs):
+    jobs.add("a", "a", {}, "process")
+    RunFolder(tmp_path, "a").release()
+    jobs.recover()
+    assert RunFolder(tmp_path, "a").is_reserved()
+    thrown = jobs.delete("a")
+    assert jobs.restore(thrown.id) == "a"
+    assert RunFolder(tmp_path, "a").is_reserved()
+
+
+def test_of_two_that_take_one_name_at_once_one_gets_it(tmp_path, jobs, monkeypatch):
+    folder, take = RunFolder(tmp_path, "a"), RunFolder._take
+
+    def late(self, wanted):
+        monkeypatch.setattr(RunFolder, "_take", take)
+        jobs.add("a", "a", {}, "process")  # while the command line is at its last step
+        take(self, wanted)
+
+    monkeypatch.setattr(RunFolder, "_take", late)
+    with pytest.raises(RunError, match="reserved"):
+        folder.create(make_config({}), {})
+    assert folder.is_reserved()
+
+
+@pytest.mark.parametrize(
+    ("name", "record"),
+    [
+        ("0" * 16, '{"name": ["x"], "deleted": 1, "entry": {"a": 1}}'),
+        ("0" * 16, '{"name": "../up", "deleted": 1, "entry": null}'),
+        ("0" * 16, "[1"),
+        ("other", '{"name": "a", "deleted": 1, "entry": null}'),
+    ],
+)
+def test_what_is_no_search_in_the_trash_is_left_alone(tmp_path, jobs, name, record):
+    (tmp_path / ".trash" / name / "run").mkdir(parents=True)
+    (tmp_path / ".trash" / name / "search.json").write_text(record)
+    jobs.recover()
+    assert jobs.trash() == []
+    assert (tmp_path / ".trash" / name / "search.json").read_text() == record
+
+
+@pytest.mark.parametrize("config", ["{", "[]", '{"engine": 3}'])
+def test_damaged_entry_can_be_deleted_and_harms_no_other(jobs, config):
     for name in ("good", "bad"):
         jobs.add(name, name, {}, "process")
     with jobs._db.writing() as db:
-        db.execute("UPDATE searches SET config = '{' WHERE name = 'bad'")
+        db.execute("UPDATE searches SET config = ? WHERE name = 'bad'", [config])
     bad, good = sorted(jobs.entries(), key=lambda each: each.name)
     assert good.failed is None
     assert "damaged" in bad.failed

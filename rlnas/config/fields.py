@@ -187,7 +187,6 @@ def executor_name(name: str | None) -> str | None:
 
 Whole = Annotated[int, _not_bool("a whole number")]
 Count = Annotated[int, Field(gt=0), _not_bool("a whole number")]
-Side = Annotated[int, Field(gt=0, le=100_000_000), _not_bool("a whole number")]
 Number = Annotated[FiniteFloat, _not_bool("a number")]
 Switch = Annotated[bool, Strict()]
 Seconds = Annotated[Number, BeforeValidator(_seconds)]

@@ -17,7 +17,6 @@ from rlnas.config.fields import (
     Number,
     Record,
     Seconds,
-    Side,
     Switch,
     Whole,
     is_table_of_networks,
@@ -27,7 +26,6 @@ from rlnas.config.fields import (
     space_name,
 )
 from rlnas.config.names import (
-    CONTROL_ENDING,
     CONTROLS,
     DATASETS,
     EXTERNAL,
@@ -110,7 +108,7 @@ class SpaceConfig(Record):
         "canonical, equal for equal ones. Default: seen from the data.",
         flag="--space",
     )
-    input_shape: tuple[Side, ...] | None = option(
+    input_shape: tuple[Count, ...] | None = option(
         None,
         "Shape of an example, such as [32, 32, 3], as the network takes it, where trainers "
         "elsewhere have the data (--executor external); only in YAML. Default: seen from the data.",
@@ -133,7 +131,7 @@ class SpaceConfig(Record):
         ge=1,
         le=100,
     )
-    max_params: Count = option(1_000_000, "Most parameters of a child (chosen).", le=1_000_000_000)
+    max_params: Count = option(1_000_000, "Most parameters of a child (chosen).")
     max_flops: Count | None = option(
         None,
         "Most FLOPs of a child for one example. Default: 4 times the reference child's for images "
@@ -307,26 +305,6 @@ class SearchConfig(Record):
                 "beginning with a letter or digit"
             )
         return name
-
-    @model_validator(mode="after")
-    def _room_for_the_control(self) -> "SearchConfig":
-        room = LONGEST_NAME - len(CONTROL_ENDING)
-        if self.control is not None and self.name is not None and len(self.name) > room:
-            raise refusal(
-                f"the control run is called NAME{CONTROL_ENDING}, so with --control expected a "
-                f"name of up to {room} characters, got {len(self.name)}; choose a shorter --name"
-            )
-        return self
-
-    @model_validator(mode="after")
-    def _room_for_layers(self) -> "SearchConfig":
-        least, most = self.space.min_layers, self.space.max_layers
-        if least is not None and least > most:
-            raise refusal(
-                f"space.min_layers is {least}, expected at most space.max_layers, {most}; lower "
-                "--min-layers or raise --max-layers"
-            )
-        return self
 
     @model_validator(mode="after")
     def _something_to_stop(self) -> "SearchConfig":

@@ -38,6 +38,10 @@ _STORED = (
 """What a journal holds about the run as a whole."""
 
 
+_RESERVED = "reserved"
+"""The one file in a folder whose name waits for its run."""
+
+
 class RunFolder:
     """Paths of one run, ``<root>/<name>/``.
 
@@ -123,22 +127,39 @@ class RunFolder:
     def reserve(self) -> None:
         """Take the name for a run that begins later: nobody else can begin one of it.
 
-        An empty folder of the name is a reservation too, maybe one that came to nothing.
-
         Raises:
             RunError: The name is taken, or the folder cannot be made.
         """
-        with _one_sentence(self.path):
-            self.path.mkdir(parents=True, exist_ok=True)
-        if not self.is_reserved():
-            self.check_free()
+        new = RunFolder(self.root, f".{self.name}.{secrets.token_hex(4)}.new")
+        try:
+            with _one_sentence(self.path):
+                new.path.mkdir(parents=True)
+                (new.path / _RESERVED).touch()
+                new._take(self)
+        finally:
+            shutil.rmtree(new.path, ignore_errors=True)
+
+    def release(self) -> None:
+        """Let go of a name that was reserved; a run stays as it is."""
+        with suppress(OSError):
+            if self.is_reserved():
+                (self.path / _RESERVED).unlink()
+                self.path.rmdir()
 
     def is_reserved(self) -> bool:
         """Tell whether the name is reserved for a run that has not begun."""
         try:
-            return not any(self.path.iterdir())
+            return [each.name for each in self.path.iterdir()] == [_RESERVED]
         except OSError:
             return False
+
+    def _take(self, wanted: "RunFolder") -> None:
+        """Become the folder of another name, which only an empty one makes way for."""
+        try:
+            self.path.rename(wanted.path)
+        except OSError:
+            wanted.check_free()
+            raise
 
     def create(
         self, config: SearchConfig, meta: Mapping[str, Any], *, reserved: bool = False
@@ -153,7 +174,7 @@ class RunFolder:
         Raises:
             RunError: It exists already, or cannot be written.
         """
-        if not reserved:
+        if not (reserved and self.is_reserved()):
             self.check_free()
         # Two that begin a run of one name at once each write their own; one gets the name.
         new = RunFolder(self.root, f".{self.name}.{secrets.token_hex(4)}.new")
@@ -164,11 +185,9 @@ class RunFolder:
                 new._keep_space(config.space.name or "")
                 with closing(Journal(new.journal, create=True)) as journal:
                     journal.set_meta({"config": config.model_dump(mode="json"), **meta})
-                try:
-                    new.path.rename(self.path)  # an empty folder makes way
-                except OSError:
-                    self.check_free()
-                    raise
+                if reserved:
+                    self.release()
+                new._take(self)
         finally:
             shutil.rmtree(new.path, ignore_errors=True)
         return Journal(self.journal)
@@ -188,6 +207,11 @@ class RunFolder:
         """
         with _one_sentence(self.path):
             taken = self.path.exists()
+        if taken and self.is_reserved():
+            raise RunError(
+                f"the name {self.name} is reserved for a search that waits at rlnas serve; choose "
+                "another --name"
+            )
         if taken:
             raise RunError(
                 f"{self.path} exists already; continue it with: {self.resume_line()} "

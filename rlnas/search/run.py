@@ -13,6 +13,7 @@ from rlnas.children.datasets import load_data
 from rlnas.children.runtime import prepare
 from rlnas.config import (
     EXTERNAL,
+    LONGEST_NAME,
     SearchConfig,
     default_root,
     make_config,
@@ -358,6 +359,11 @@ class Search:
         if self.config.name is not None:
             folder = RunFolder(self.root, self.config.name)
             if self.config.control is not None:
+                if len(folder.control.name) > LONGEST_NAME:
+                    raise ConfigError(
+                        f"name (--name): the control run is called {folder.control.name}, which "
+                        f"has more than {LONGEST_NAME} characters; choose a shorter name"
+                    )
                 folder.control.check_free()
             return folder, folder.create(self.config, self._meta(), reserved=reserved)
         plain = re.sub(r"[^A-Za-z0-9_-]+", "-", Path(self._setup.data.name).stem).strip("-_")

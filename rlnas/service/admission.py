@@ -6,9 +6,11 @@ from typing import Any
 
 from rlnas.config import (
     AUGMENTATIONS,
+    CONTROL_ENDING,
     CONTROLLERS,
     DATASETS,
     EXTERNAL,
+    LONGEST_NAME,
     RECIPE_PARTS,
     SPACES,
     SearchConfig,
@@ -32,6 +34,10 @@ from rlnas.spaces import (
 )
 
 _MODELS = (".keras", ".json")
+_CAPS = ("max_params", "max_flops", "max_activations")
+
+_LONGEST_SIDE, _MOST_PARAMS = 100_000_000, 1_000_000_000
+"""Of an example, and of a child (chosen): what is larger can only be meant to do harm."""
 
 
 class Admission:
@@ -56,6 +62,7 @@ class Admission:
             Problem: It names what it may not.
         """
         self._check_python("controller.name", config.controller.name, CONTROLLERS)
+        _check_sizes(config)
         changes: dict[str, Any] = {
             "data": self._data_changes(config),
             "space": self._space_changes(config),
@@ -146,6 +153,30 @@ class Admission:
         return str(path)
 
 
+def _check_sizes(config: SearchConfig) -> None:
+    """Refuse what is too large, or has no room."""
+    space, room = config.space, LONGEST_NAME - len(CONTROL_ENDING)
+    if config.control is not None and len(config.name or "") > room:
+        raise _refused(
+            "name",
+            f"expected at most {room} characters, for the control run is called "
+            f"NAME{CONTROL_ENDING}, got {len(config.name or '')}; choose a shorter one",
+        )
+    if space.min_layers is not None and space.min_layers > space.max_layers:
+        raise _refused(
+            "space.min_layers",
+            f"expected at most space.max_layers, {space.max_layers}, got {space.min_layers}",
+        )
+    if max(space.input_shape or (0,)) > _LONGEST_SIDE:
+        raise _refused(
+            "space.input_shape", f"expected sides of at most {_LONGEST_SIDE}, got a longer one"
+        )
+    if space.max_params > _MOST_PARAMS:
+        raise _refused(
+            "space.max_params", f"expected at most {_MOST_PARAMS}, got {space.max_params}"
+        )
+
+
 def _check_external(config: SpaceConfig) -> None:
     """Refuse a space of trainers elsewhere that cannot be made: no data will tell more."""
     name = config.name or "image"
@@ -162,7 +193,8 @@ def _check_external(config: SpaceConfig) -> None:
         if name in CHAINS:
             chain_of(config, name, shape, classes)
         else:
-            GrammarSpace(read_grammar(Path(name)), shape, classes)
+            caps = {cap: getattr(config, cap) for cap in _CAPS}
+            GrammarSpace(read_grammar(Path(name)), shape, classes, **caps)
     except SpaceError as error:
         raise _refused("space", str(error)) from error
 

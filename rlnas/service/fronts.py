@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from pathlib import Path
+from typing import Any
 
 from rlnas.objectives import Metrics
 from rlnas.search.folder import RunFolder
@@ -33,7 +34,7 @@ class Fronts:
     ) -> None:
         """See the class."""
         self._root, self._journal = root, journal
-        self._measured: dict[str, tuple[int, list[_Measured], int]] = {}
+        self._measured: dict[str, tuple[tuple[Any, ...], list[_Measured], int]] = {}
         self._pages: dict[tuple[str, str, int], tuple[Signature, ParetoPage]] = {}
 
     def page(self, name: str, signature: Signature, cost: str, others: int) -> ParetoPage:
@@ -68,7 +69,9 @@ class Fronts:
             self._pages.pop(key, None)
 
     def _read(self, name: str, journal: Journal) -> list[_Measured]:
-        mark = RunFolder(self._root, name).journal.stat().st_ino  # another run of the name
+        began = journal.rows("SELECT started FROM trials ORDER BY id LIMIT 1")
+        # Another run of the name may come, even with the same inode.
+        mark = (RunFolder(self._root, name).journal.stat().st_ino, *began)
         known = self._measured.get(name)
         before, last = known[1:] if known is not None and known[0] == mark else ([], 0)
         new, last = journal.measured(last)

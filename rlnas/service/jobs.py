@@ -27,6 +27,8 @@ RUN, PAUSE, STOP = "run", "pause", "stop"
 MOST_WANTED = 500
 """Searches that run or wait at a time (chosen); a further one is refused."""
 
+_SECTIONS = ("budget", "controller", "data", "engine", "objective", "space")
+
 _TABLES = """
 CREATE TABLE IF NOT EXISTS searches (
     name TEXT PRIMARY KEY, created REAL NOT NULL, wanted TEXT NOT NULL, config TEXT NOT NULL,
@@ -173,8 +175,9 @@ class Jobs:
                 self._check_control(db, taken, control=bool(config.get("control")))
                 config = {**config, "name": taken}
                 folder = RunFolder(self.root, taken)
-                folder.reserve()
-                undoing.callback(_dropped, folder)
+                if not folder.is_reserved():
+                    folder.reserve()
+                undoing.callback(folder.release)
                 db.execute(
                     "INSERT INTO searches (name, created, wanted, config, executor, key, body) "
                     "VALUES (?, ?, ?, ?, ?, ?, ?)",
@@ -328,6 +331,7 @@ class Jobs:
                 )
             db.execute("DELETE FROM trash WHERE id = ?", (number,))
             self.folders.move(number, deleted=False)
+        self._reserve(name)
         return name
 
     def purge(self, number: str) -> None:
@@ -348,11 +352,24 @@ class Jobs:
         For the one server of a root, when it starts.
         """
         for number, record in self.folders.recover():
-            with suppress(KeyError, TypeError), self._db.writing() as db:
+            with self._db.writing() as db:
                 db.execute(
                     "INSERT OR IGNORE INTO trash VALUES (?, ?, ?, ?)",
                     (number, record["name"], record["deleted"], record["entry"]),
                 )
+        names = self.names()
+        for name in names:
+            self._reserve(name)
+        for path in self.root.iterdir():
+            if path.name not in names:
+                RunFolder(self.root, path.name).release()
+
+    def _reserve(self, name: str) -> None:
+        """Reserve the name of a search that has not begun, if nothing has."""
+        folder = RunFolder(self.root, name)
+        with suppress(RunError):
+            if not folder.path.exists():
+                folder.reserve()
 
     def _is_trashed(self, number: str) -> bool:
         with self._db.reading() as db:
@@ -410,12 +427,6 @@ def _check_room(db: sqlite3.Connection) -> None:
         )
 
 
-def _dropped(folder: RunFolder) -> None:
-    """Let go of a name that was reserved."""
-    with suppress(OSError):
-        folder.path.rmdir()
-
-
 def _has_control(folder: RunFolder, entry: Entry | None) -> bool:
     """Return whether a search has asked for a control run, and that has begun."""
     if not folder.control.path.is_dir():
@@ -431,6 +442,10 @@ def _entry(row: sqlite3.Row) -> Entry:
     failed = row["failed"]
     try:
         config = json.loads(row["config"])
+        if not isinstance(config, dict) or any(
+            not isinstance(config.get(section, {}), dict) for section in _SECTIONS
+        ):
+            raise ValueError("expected the settings of a search")
     except ValueError as error:
         config = {}
         failed = f"its entry in service.sqlite is damaged: {error}; it can only be deleted"

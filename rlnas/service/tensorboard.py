@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx2
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response, StreamingResponse
 from starlette.types import Message, Send
 
@@ -89,6 +89,10 @@ class TensorBoard:
             for name, value in request.headers.raw
             if name.decode("latin-1").lower() not in _HOP_BY_HOP
         ]
+        try:
+            body = await request.body()
+        except ClientDisconnect:
+            return Response(status_code=400)  # which nobody reads
         query: bytes = request.scope["query_string"]
         try:
             passed = client.build_request(
@@ -100,7 +104,7 @@ class TensorBoard:
                     raw_path=path + (b"?" + query if query else b""),
                 ),
                 headers=[*headers, (b"accept-encoding", b"identity")],
-                content=await request.body(),
+                content=body,
             )
         except (httpx2.InvalidURL, ValueError) as error:
             raise Problem(404, "no-address", "TensorBoard has no such address") from error

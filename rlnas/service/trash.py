@@ -2,6 +2,8 @@
 
 import json
 import logging
+import math
+import re
 import shutil
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -11,6 +13,7 @@ from typing import Any
 from rlnas.errors import StorageError
 from rlnas.search.folder import RunFolder
 from rlnas.service.job_folder import JobFolder
+from rlnas.service.models import NAME
 
 _JOB, _RUN, _CONTROL = "job", "run", "control"
 """Of a folder in the trash: what the runner wrote, the run, and the control's run."""
@@ -18,6 +21,9 @@ _JOB, _RUN, _CONTROL = "job", "run", "control"
 _MARK, _PURGED, _RECORD = "moving", "purged", "search.json"
 """Of a folder in the trash: the files that say that it is being moved, that it is being removed for
 ever, and what the database had about it."""
+
+_ID = "[0-9a-f]{16}"
+"""Form of an id in the trash."""
 
 _LOG = logging.getLogger("rlnas.service")
 
@@ -113,6 +119,8 @@ class TrashFolder:
         with _disk(place):
             with suppress(ValueError):  # cut off: nothing was moved yet
                 self.move(number, deleted=deleted)
+            if not deleted:  # before the mark: a record without one tells of a lost database
+                (place / _RECORD).unlink(missing_ok=True)
             (place / _MARK).unlink()
         if not deleted:
             self.remove(number)
@@ -145,7 +153,7 @@ class TrashFolder:
                     each.unlink()
         shutil.rmtree(place, ignore_errors=True)
 
-    def recover(self) -> list[tuple[str, Any]]:
+    def recover(self) -> list[tuple[str, dict[str, Any]]]:
         """Finish or take back the moves and removals that a kill has cut off.
 
         For the one server of a root, when it starts. What the disk refuses is logged.
@@ -155,6 +163,8 @@ class TrashFolder:
         """
         lost = []
         for place in (self._root / ".trash").glob("*"):
+            if not re.fullmatch(_ID, place.name):
+                continue  # somebody else's
             try:
                 if (place / _MARK).is_file():
                     self.settle(place.name)
@@ -162,12 +172,10 @@ class TrashFolder:
                     (place / _PURGED).unlink(missing_ok=True)
                 elif (place / _PURGED).is_file():
                     self.remove(place.name)
-                elif any((place / part).is_dir() for part in (_JOB, _RUN)):
-                    with suppress(OSError, ValueError):  # somebody else's
-                        lost.append((place.name, json.loads((place / _RECORD).read_text())))
+                elif (record := _record(place)) is not None:
+                    lost.append((place.name, record))
                 else:
                     with suppress(OSError):  # what a kill left of a removal
-                        (place / _RECORD).unlink(missing_ok=True)
                         place.rmdir()
             except StorageError as error:
                 _LOG.error("%s", error)
@@ -184,6 +192,19 @@ class TrashFolder:
 
     def _place(self, number: str) -> Path:
         return self._root / ".trash" / number
+
+
+def _record(place: Path) -> dict[str, Any] | None:
+    """Return what the database had about a deleted search; None where nothing good tells it."""
+    try:
+        record = json.loads((place / _RECORD).read_text())
+        name, deleted, entry = record["name"], record["deleted"], record["entry"]
+        plain = re.fullmatch(NAME, name) is not None and math.isfinite(deleted)
+        if not plain or not (entry is None or isinstance(json.loads(entry), dict)):
+            return None
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    return {"name": name, "deleted": float(deleted), "entry": entry}
 
 
 @contextmanager
