@@ -336,6 +336,9 @@ def test_rules_for_trainers_elsewhere_keep_the_caps_of_the_config(still, tmp_pat
     given = {"engine": {"executor": "external"}, "space": space}
     assert "max_params" in problem(still.post("/v1/searches", json=given), 422)["detail"]
     space["max_params"] = 100_000_000
+    given["space"] = {**space, "max_layers": 3}
+    assert "has its own rules" in problem(still.post("/v1/searches", json=given), 422)["detail"]
+    given["space"] = space
     assert still.post("/v1/searches", json=given).status_code == 201
 
 

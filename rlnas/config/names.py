@@ -9,6 +9,9 @@ CONTROL_ENDING = "-control"
 LONGEST_NAME = 100
 """Most characters of the name of a run (chosen)."""
 
+PLAIN_NAME = rf"[A-Za-z0-9][A-Za-z0-9._-]{{0,{LONGEST_NAME - 1}}}"
+"""Form of the name of a run."""
+
 SURROGATES = ("gp", "forest", "none")
 FIDELITIES = ("full", "median", "halving")
 EXTERNAL = "external"

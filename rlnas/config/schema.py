@@ -31,6 +31,7 @@ from rlnas.config.names import (
     EXTERNAL,
     FIDELITIES,
     LONGEST_NAME,
+    PLAIN_NAME,
     RECIPE_PARTS,
     SPACES,
     TASKS,
@@ -298,8 +299,7 @@ class SearchConfig(Record):
     @field_validator("name")
     @classmethod
     def _plain_name(cls, name: str | None) -> str | None:
-        plain = rf"[A-Za-z0-9][A-Za-z0-9._-]{{0,{LONGEST_NAME - 1}}}"
-        if name is not None and not re.fullmatch(plain, name):
+        if name is not None and not re.fullmatch(PLAIN_NAME, name):
             raise ValueError(
                 f"a name of up to {LONGEST_NAME} letters, digits, dots, dashes and underscores, "
                 "beginning with a letter or digit"

@@ -7,13 +7,19 @@ from rlnas.children.data import Data
 from rlnas.config import SearchConfig, SpaceConfig, is_file_of_rules
 from rlnas.config.imports import imported, is_import_name
 from rlnas.errors import ConfigError, SpaceError, first_line
-from rlnas.spaces import Grammar, GrammarError, GrammarSpace, Space, place_in_text, read_grammar
+from rlnas.spaces import (
+    Grammar,
+    GrammarError,
+    GrammarSpace,
+    Space,
+    caps_of,
+    check_own_rules,
+    place_in_text,
+    read_grammar,
+)
 
 METHODS = ("decision", "mask", "architecture", "key", "reference", "to_json")
 """What a space of the user's own must have."""
-
-_CAPS = ("max_params", "max_flops", "max_activations")
-_OF_CHAINS = {"max_layers": "--max-layers", "min_layers": "--min-layers", "choices": ""}
 
 
 def is_own_space(config: SpaceConfig) -> bool:
@@ -52,15 +58,12 @@ def own_space_for(config: SpaceConfig, input_shape: Sequence[int], classes: int)
         ConfigError: It cannot be had, or is given settings of another space.
     """
     name = str(config.name)
-    for field, flag in _OF_CHAINS.items():
-        if getattr(config, field) != SpaceConfig.model_fields[field].default:
-            raise ConfigError(
-                f"space.{field}{f' ({flag})' if flag else ''} is of the spaces of rlnas, and "
-                f"{name} has its own rules; leave it out"
-            )
+    try:
+        check_own_rules(config)
+    except SpaceError as error:
+        raise ConfigError(str(error)) from error
     if is_file_of_rules(name):
-        caps = {cap: getattr(config, cap) for cap in _CAPS}
-        return _of_rules(name, _grammar(name), input_shape, classes, caps)
+        return _of_rules(name, _grammar(name), input_shape, classes, caps_of(config))
     return _of_python(name, input_shape, classes)
 
 

@@ -27,14 +27,15 @@ from rlnas.spaces import (
     CHAINS,
     RECIPE_PREFIX,
     GrammarSpace,
+    caps_of,
     chain_of,
+    check_own_rules,
     checked_choices,
     checked_recipe_choices,
     read_grammar,
 )
 
 _MODELS = (".keras", ".json")
-_CAPS = ("max_params", "max_flops", "max_activations")
 
 _LONGEST_SIDE, _MOST_PARAMS = 100_000_000, 1_000_000_000
 """Of an example, and of a child (chosen): what is larger can only be meant to do harm."""
@@ -193,8 +194,8 @@ def _check_external(config: SpaceConfig) -> None:
         if name in CHAINS:
             chain_of(config, name, shape, classes)
         else:
-            caps = {cap: getattr(config, cap) for cap in _CAPS}
-            GrammarSpace(read_grammar(Path(name)), shape, classes, **caps)
+            check_own_rules(config)
+            GrammarSpace(read_grammar(Path(name)), shape, classes, **caps_of(config))
     except SpaceError as error:
         raise _refused("space", str(error)) from error
 

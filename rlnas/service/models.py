@@ -14,9 +14,9 @@ from pydantic import (
     StringConstraints,
 )
 
-from rlnas.config import LONGEST_NAME
+from rlnas.config import PLAIN_NAME
 
-NAME = rf"^[A-Za-z0-9][A-Za-z0-9._-]{{0,{LONGEST_NAME - 1}}}$"
+NAME = f"^{PLAIN_NAME}$"
 
 _NULL: JsonValue = {"type": "null"}
 _MOST_EPOCHS, _MOST_EXTRA, _MOST_AT_ONCE = 10_000, 50, 100

@@ -204,10 +204,6 @@ def _sentence(error: Any) -> str:
             return f"expected text of the form {error['ctx']['pattern']}; mend this field"
         case "literal_error":
             return f"expected {error['ctx']['expected']}; mend this field"
-        case "too_short" | "too_long":
-            few = error["type"] == "too_short"
-            bound = error["ctx"]["min_length" if few else "max_length"]
-            return f"expected at {'least' if few else 'most'} {bound} of them; mend this field"
         case "model_attributes_type" | "model_type":
             return _NO_OBJECT
     return f"{complaint(error)}; mend this field"

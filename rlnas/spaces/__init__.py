@@ -23,7 +23,7 @@ from rlnas.spaces.base import (
 )
 from rlnas.spaces.chain import ChainSpace
 from rlnas.spaces.choices import DEFAULT_CHOICES, checked_choices
-from rlnas.spaces.configured import CHAINS, chain_of
+from rlnas.spaces.configured import CHAINS, caps_of, chain_of, check_own_rules
 from rlnas.spaces.grammar import Grammar, GrammarError, GrammarSpace, place_in_text, read_grammar
 from rlnas.spaces.image import ImageSpace
 from rlnas.spaces.recipe import (
@@ -60,7 +60,9 @@ __all__ = [
     "TabularSpace",
     "TextSpace",
     "anchor",
+    "caps_of",
     "chain_of",
+    "check_own_rules",
     "check_token",
     "check_tokens",
     "checked_choices",
