@@ -1,11 +1,14 @@
 """A latency target at half of what the reference child takes: what the search finds within it.
 
-First a search of one trial tells how long the reference child takes for one example. Then a search
-with `--cost latency` has half of that as its target. In the end the exported model and the
-reference child are timed once more, in turn and in one process: a latency of a minute
-ago is that of another machine. Runs are kept: the same command goes on where it was stopped.
+A search of one trial writes down the reference child, which is timed. Then a search with `--cost
+latency` has half of that as its target. In the end what it found and the reference child are timed
+once more, in turn and in one process: a latency of a minute ago is that of another machine. Runs
+are kept: the same command goes on where it was stopped.
 
     python benchmarks/latency_target.py --to FOLDER          3 seeds, an hour on 2 cores
+
+Latencies are those of the network alone, on one thread, as most are served on small devices.
+Nothing else should run meanwhile.
 
 Keras downloads the data unless ``KERAS_HOME`` already has it.
 """
@@ -21,6 +24,8 @@ from typing import Any
 
 import numpy as np
 from arguments import print_rows
+
+from rlnas.children.runtime import prepare
 
 HEAD = (
     "seed",
@@ -48,47 +53,35 @@ def searched(name: str, to: Path, flags: Sequence[object]) -> Any:
     return rlnas(["search", "--name", name, *flags], to)
 
 
-def latency_of_reference(name: str, to: Path) -> float:
-    """Return what a search measured, in milliseconds."""
-    from rlnas.search.folder import find_run
-    from rlnas.search.result import read_result
-
-    brief = read_result(find_run(to, name)).brief
-    metrics = next(each.metrics for each in brief if each.name == "reference")
-    if metrics is None:
-        raise SystemExit(f"the reference child of {name} failed; see {to / name}")
-    return metrics.latency
-
-
 def timed(folder: Path) -> tuple[float, float]:
-    """Return the latencies of the exported model and of the reference child, in milliseconds."""
-    import keras
-
+    """Return the latencies of the network of a run and of the reference child, in milliseconds."""
     from rlnas.children.decoder import decode
     from rlnas.children.latency import latency
     from rlnas.spaces import space_from_json
 
-    report = json.loads((folder / "report.json").read_text())
-    best = keras.models.load_model(folder / "model.keras")
+    report = json.loads((folder / "best" / "report.json").read_text())
     space = {name: each for name, each in report["space"].items() if name != "fingerprint"}
-    reference = space_from_json(space).architecture(report["reference"]["tokens"])
-    other = decode(reference, scale=report["input"]["scale"])
-    x = np.zeros((1, *report["input"]["shape"]), "uint8")
-    rounds = [(latency(best, x), latency(other, x)) for _ in range(ROUNDS)]
-    mine, theirs = zip(*rounds, strict=True)
+    given, grammar = report["input"], space_from_json(space)
+    of_images = given["kind"] == "image"
+    models = [
+        decode(grammar.architecture(tokens), scale=given["scale"] if of_images else None)
+        for tokens in (report["tokens"], report["reference"]["tokens"])
+    ]
+    x = np.zeros((1, *given["shape"]), "uint8" if of_images else "float32")
+    mine, theirs = zip(*([latency(each, x) for each in models] for _ in range(ROUNDS)), strict=True)
     return median(mine), median(theirs)
 
 
 def rows(seeds: Sequence[int], to: Path, flags: Sequence[str]) -> Iterator[tuple[object, ...]]:
     """Yield a row for each seed."""
     for seed in seeds:
-        given = ["--seed", seed, "--workers", 1, *flags]
-        once = ["--latency", "--trials", 1, "--top-k", 1, "--final-epochs", 1, "--no-refit"]
+        given = ["--seed", seed, "--workers", 1, "--threads", 1, *flags]
+        once = ["--trials", 1, "--top-k", 1, "--epochs", 1, "--final-epochs", 1, "--no-refit"]
         searched(f"latency-{seed}", to, [*given, *once])
-        target = round(latency_of_reference(f"latency-{seed}", to) / 2, 3)
+        target = round(timed(to / f"latency-{seed}")[1] / 2, 4)
         name = f"half-{seed}"
         found = searched(name, to, [*given, "--cost", "latency", "--cost-target", target])
-        best, reference = timed(to / name / "best")
+        best, reference = timed(to / name)
         mine, theirs = found["best"]["test_accuracy"], found["reference"]["test_accuracy"]
         cells = (f"{best:.3f}", f"{reference:.3f}", f"{best / reference:.2f}")
         yield seed, target, *cells, f"{mine:.4f}", f"{theirs:.4f}", f"{mine - theirs:+.4f}"
@@ -108,6 +101,7 @@ def main() -> None:
     )
     parser.add_argument("--json", action="store_true", help="Print one JSON object at the end.")
     given = parser.parse_args()
+    prepare(1)
     given.to.mkdir(parents=True, exist_ok=True)
     seeds = range(given.first, given.first + given.seeds)
     print_rows(HEAD, rows(seeds, given.to, given.flags.split()), given.json)

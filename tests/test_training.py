@@ -15,6 +15,7 @@ import pytest
 from rlnas.children.backend import keras
 from rlnas.children.datasets import load_data
 from rlnas.children.decoder import decode
+from rlnas.children.latency import latency
 from rlnas.children.machine import available_cores
 from rlnas.children.recipes import batch_norm_momentum
 from rlnas.children.runtime import prepare
@@ -295,6 +296,25 @@ def test_latency_is_measured_where_it_is_asked_for():
     assert 0.01 < metrics.latency < 1000
     assert TrainingEvaluator(FEW).evaluate(SMALL, RECIPE, 5).latency == 0.0
     assert "latency" not in metrics.lasting()
+
+
+class Counted(keras.layers.Layer):
+    """Counts what goes through it."""
+
+    def build(self, shape):
+        self.count = self.add_weight(shape=(), dtype="int32", trainable=False)
+
+    def call(self, x):
+        self.count.assign_add(keras.ops.shape(x)[0])
+        return x
+
+
+def test_a_timed_run_puts_one_example_after_the_other_through_the_child():
+    given, counted = keras.Input((5, 2)), Counted()
+    x = keras.layers.LSTM(3)(counted(given))
+    model = keras.Model(given, {"a": keras.layers.Dense(2)(x), "b": x})
+    assert latency(model, np.zeros((4, 5, 2), "float32")) > 0
+    assert int(counted.count) == (2 + 20) * 10  # two runs that are not timed, then 20 of 10 passes
 
 
 def test_data_that_is_too_large_for_the_device_trains_the_same_child(trained):

@@ -110,8 +110,8 @@ class EngineConfig(Record):
     )
     latency: Switch = option(
         False,
-        "Measure how long each trained child takes for one example, beside whatever else runs "
-        "(chosen).",
+        "Measure how long each trained child takes for one example, without the preprocessing in "
+        "front of it, beside whatever else runs (chosen).",
     )
     deterministic: Switch = option(
         False,

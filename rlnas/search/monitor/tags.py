@@ -83,7 +83,7 @@ TAGS: tuple[Tag, ...] = (
     ),
     Tag(
         "child/latency",
-        "time of a forward pass of one example, median of 100, where --latency asks for it",
+        "time of a forward pass of one example, the least of 20, where --latency asks for it",
         "milliseconds",
         "scalar",
     ),
