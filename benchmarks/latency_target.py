@@ -62,7 +62,7 @@ def timed(folder: Path) -> tuple[float, float]:
     report = json.loads((folder / "best" / "report.json").read_text())
     space = {name: each for name, each in report["space"].items() if name != "fingerprint"}
     given, grammar = report["input"], space_from_json(space)
-    of_images = given["kind"] == "image"
+    of_images = "kind" not in given
     models = [
         decode(grammar.architecture(tokens), scale=given["scale"] if of_images else None)
         for tokens in (report["tokens"], report["reference"]["tokens"])
@@ -78,10 +78,11 @@ def rows(seeds: Sequence[int], to: Path, flags: Sequence[str]) -> Iterator[tuple
         given = ["--seed", seed, "--workers", 1, "--threads", 1, *flags]
         once = ["--trials", 1, "--top-k", 1, "--epochs", 1, "--final-epochs", 1, "--no-refit"]
         searched(f"latency-{seed}", to, [*given, *once])
-        target = round(timed(to / f"latency-{seed}")[1] / 2, 4)
-        name = f"half-{seed}"
+        name, target = f"half-{seed}", round(timed(to / f"latency-{seed}")[1] / 2, 4)
         found = searched(name, to, [*given, "--cost", "latency", "--cost-target", target])
         best, reference = timed(to / name)
+        report = json.loads((to / name / "best" / "report.json").read_text())
+        target = report["config"]["objective"]["target"]  # of a search that was gone on with
         mine, theirs = found["best"]["test_accuracy"], found["reference"]["test_accuracy"]
         cells = (f"{best:.3f}", f"{reference:.3f}", f"{best / reference:.2f}")
         yield seed, target, *cells, f"{mine:.4f}", f"{theirs:.4f}", f"{mine - theirs:+.4f}"

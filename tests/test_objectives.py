@@ -51,6 +51,28 @@ def test_cost_weighs_the_reward(cost, reward):
     assert Objective(cost=cost).reward(SPENT) == pytest.approx(reward)
 
 
+@pytest.mark.parametrize(
+    ("objective", "spent"),
+    [
+        (Objective(), None),
+        (Objective(exponent=2, cost=Cost("params", 100)), (0.64, 3.0)),
+        (Objective(cost=Cost("latency", 8.0, "soft")), (0.8, 0.5)),
+    ],
+)
+def test_what_was_spent_is_told_apart_from_the_reward(objective, spent):
+    assert objective.spent(SPENT) == (None if spent is None else pytest.approx(spent))
+    assert (objective.weigh is None) == (spent is None)
+    if spent is not None:
+        assert objective.weigh(*spent) == pytest.approx(objective.reward(SPENT))
+
+
+@pytest.mark.parametrize(("latency", "reward"), [(0.0, 0.8), (float("inf"), 0.0)])
+def test_child_that_spent_nothing_or_all_tells_nothing_apart(latency, reward):
+    objective, metrics = Objective(cost=Cost("latency", 8.0)), Metrics((0.8,), latency=latency)
+    assert objective.spent(metrics) is None
+    assert objective.reward(metrics) == reward
+
+
 def test_target_is_met_up_to_itself():
     assert [Cost("params", target).met_by(SPENT) for target in (299, 300)] == [False, True]
 

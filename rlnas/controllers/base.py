@@ -40,6 +40,8 @@ class Trajectory:
             ranks below all others.
         repeated: Whether the reward was known from an earlier trial with the same key.
         error: Standard error of the reward, 0 where it is not known.
+        spent: Where a cost counts in the reward: what the reward would be without it, and what the
+            child spent as a share of the target. None where none counts, or the child failed.
     """
 
     tokens: tuple[int, ...]
@@ -47,6 +49,7 @@ class Trajectory:
     reward: float | None
     repeated: bool = False
     error: float = 0.0
+    spent: tuple[float, float] | None = None
 
 
 class Controller(Protocol):

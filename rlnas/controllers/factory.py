@@ -8,6 +8,7 @@ from rlnas.controllers.base import Controller
 from rlnas.controllers.evolution import EvolutionController, GeneticController
 from rlnas.controllers.guest import find_class, make_guest
 from rlnas.controllers.local import LocalController
+from rlnas.controllers.spending import Weigh
 from rlnas.controllers.uniform import RandomController
 from rlnas.errors import ConfigError, unknown_name
 from rlnas.spaces import Space
@@ -42,7 +43,12 @@ def check_controller_class(config: ControllerConfig) -> None:
 
 
 def make_controller(
-    space: Space, config: ControllerConfig, seed: int, *, trials: int | None = None
+    space: Space,
+    config: ControllerConfig,
+    seed: int,
+    *,
+    trials: int | None = None,
+    weigh: Weigh | None = None,
 ) -> Controller:
     """Return the controller that a config asks for.
 
@@ -53,6 +59,8 @@ def make_controller(
         config: Name, preset and settings.
         seed: Seed of all its randomness.
         trials: Budget of the search, for controllers that plan by it; None where it has none.
+        weigh: How a cost counts in the reward, for controllers that foretell it: see
+            `PPOController`.
 
     Raises:
         ConfigError: The name is unknown, or the user's own class cannot be had.
@@ -60,7 +68,7 @@ def make_controller(
     sizes = _given(population=config.population, sample=config.tournament)
     match config.name:
         case "ppo":
-            return _ppo(space, config, seed)
+            return _ppo(space, config, seed, weigh)
         case "reinforce":
             from rlnas.controllers.presets import settings
             from rlnas.controllers.reinforce import ReinforceController
@@ -85,7 +93,7 @@ def make_controller(
     raise ConfigError(unknown_name("controller", config.name, CONTROLLERS))
 
 
-def _ppo(space: Space, config: ControllerConfig, seed: int) -> Controller:
+def _ppo(space: Space, config: ControllerConfig, seed: int, weigh: Weigh | None) -> Controller:
     from rlnas.controllers.ppo import PPOController, PPOSettings
     from rlnas.controllers.surrogate import Forest, GaussianProcess, Surrogate
 
@@ -103,7 +111,7 @@ def _ppo(space: Space, config: ControllerConfig, seed: int) -> Controller:
         "none": None,
     }
     settings = replace(PPOSettings(), **changed)
-    return PPOController(space, settings, seed, surrogates[config.surrogate])
+    return PPOController(space, settings, seed, surrogates[config.surrogate], weigh)
 
 
 def _given(**settings: Any) -> dict[str, Any]:

@@ -140,6 +140,11 @@ class Encoder:
             counted[choice] += 1
         return np.array(decided, dtype=np.int64), np.array(contained, dtype=np.int64)
 
+    def counts(self, tokens: Sequence[int]) -> npt.NDArray[np.int64]:
+        """Return how often each choice occurs, wherever it does, int64[C]."""
+        _, contained = self.row(tokens)
+        return np.bincount(contained % self._choices, minlength=self._choices)
+
     def features(self, rows: Sequence[Row]) -> Features:
         """Return rows as bits, as many as the longest needs."""
         return Features(_set([row for row, _ in rows]), _set([row for _, row in rows]))

@@ -30,6 +30,7 @@ class History:
         self._written, self._lengths = array("h"), array("h")
         self._rewards = array("d")  # minus infinity for a failed child
         self._errors = array("d")  # 0 where it is not known
+        self._values, self._shares = array("d"), array("d")  # NaN where no cost counts
         self._ordered: list[float] = []
         self._best: list[tuple[float, int]] = []  # of the elite: minus reward, place
 
@@ -46,13 +47,20 @@ class History:
         """The highest reward, minus infinity if there is none."""
         return self._ordered[-1] if self._ordered else -np.inf
 
-    def add(self, tokens: Tokens, reward: float | None, error: float = 0.0) -> None:
+    def add(
+        self,
+        tokens: Tokens,
+        reward: float | None,
+        error: float = 0.0,
+        spent: tuple[float, float] | None = None,
+    ) -> None:
         """Take in an architecture; None, a failed child, ranks below all others.
 
         Args:
             tokens: The architecture.
             reward: What it earned.
             error: The standard error of that; 0 if it is not known.
+            spent: As in `Trajectory`.
         """
         earned = -np.inf if reward is None else float(reward)
         if reward is not None:
@@ -64,6 +72,9 @@ class History:
         self._lengths.append(len(tokens))
         self._rewards.append(earned)
         self._errors.append(error)
+        value, share = spent or (np.nan, np.nan)
+        self._values.append(value)
+        self._shares.append(share)
         insort(self._ordered, earned)
 
     def elite(self) -> list[Tokens]:
@@ -86,6 +97,10 @@ class History:
         """Return the standard errors of all rewards, 0 where one is not known."""
         return _numbers(self._errors)
 
+    def spent(self) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+        """Return rewards without the cost and shares of its target, NaN where there is none."""
+        return _numbers(self._values), _numbers(self._shares)
+
     def standing(self, reward: float | None) -> float:
         """Return where a reward stands among all: -1 for the worst, 1 for the best."""
         earned = -np.inf if reward is None else float(reward)
@@ -94,7 +109,7 @@ class History:
         return (below - above) / max(len(self._ordered) - 1, 1)
 
     def state(self) -> dict[str, npt.NDArray[Any]]:
-        """Return all of it as arrays: tokens one behind the other, lengths and rewards."""
+        """Return all of it as arrays: tokens one behind the other, lengths, rewards and more."""
         tokens = _numbers(self._written)
         small = tokens.astype(np.int8) if tokens.max(initial=0) < 128 else tokens
         state = {
@@ -102,7 +117,12 @@ class History:
             "lengths": _numbers(self._lengths),
             "rewards": _numbers(self._rewards),
         }
-        return {**state, "errors": self.errors()} if self.errors().any() else state
+        if self.errors().any():
+            state["errors"] = self.errors()
+        values, shares = self.spent()
+        if not np.isnan(shares).all():
+            state["spent"] = np.stack([values, shares], axis=1)
+        return state
 
     def load(self, state: Mapping[str, npt.NDArray[Any]]) -> None:
         """Set what `state` returned."""
@@ -110,8 +130,11 @@ class History:
         ends = np.cumsum(state["lengths"], dtype=np.int64)
         rows = np.split(state["tokens"], ends[:-1]) if len(ends) else []
         errors = state.get("errors", np.zeros(len(rows))).tolist()
-        for row, reward, error in zip(rows, state["rewards"].tolist(), errors, strict=True):
-            self.add(tuple(row.tolist()), None if reward == -np.inf else reward, error)
+        spent = state.get("spent", np.full((len(rows), 2), np.nan)).tolist()
+        each = zip(rows, state["rewards"].tolist(), errors, spent, strict=True)
+        for row, reward, error, (value, share) in each:
+            earned = None if reward == -np.inf else reward
+            self.add(tuple(row.tolist()), earned, error, (value, share))
 
 
 def _numbers(buffer: "array[Any]") -> npt.NDArray[Any]:

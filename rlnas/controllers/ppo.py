@@ -23,6 +23,7 @@ from rlnas.controllers.policy import Policy
 from rlnas.controllers.presets import Settings
 from rlnas.controllers.sampling import draw
 from rlnas.controllers.screen import Screen
+from rlnas.controllers.spending import Weigh
 from rlnas.controllers.surrogate import Surrogate, shares
 from rlnas.controllers.variation import mutant, uniform
 from rlnas.controllers.vocabulary import Batch
@@ -152,12 +153,19 @@ class PPOController:
         settings: How it learns.
         seed: Seed of all its randomness.
         surrogate: Picks among candidates; None for the policy alone.
+        weigh: Takes what rewards would be without a cost, and shares of its target, to rewards;
+            None where no cost counts.
     """
 
     name = "ppo"
 
     def __init__(
-        self, space: Space, settings: PPOSettings, seed: int, surrogate: Surrogate | None = None
+        self,
+        space: Space,
+        settings: PPOSettings,
+        seed: int,
+        surrogate: Surrogate | None = None,
+        weigh: Weigh | None = None,
     ) -> None:
         """See the class."""
         screened = "none" if surrogate is None else surrogate.name
@@ -167,7 +175,9 @@ class PPOController:
         self._policy = Policy(space, settings.network(), self._rng, settings.clip)
         self._plans = Plans(self._propose)
         self._history = History(settings.elite)
-        self._screen = None if surrogate is None else Screen(space, surrogate, self._history, seed)
+        self._screen = (
+            None if surrogate is None else Screen(space, surrogate, self._history, seed, weigh)
+        )
         self._candidates = Candidates(
             space,
             lambda: self._policy.sample(self._rng),
@@ -204,7 +214,9 @@ class PPOController:
             if figures["entropy"] < _WARM_END * first:
                 break
 
-    def begin_with(self, tokens: Sequence[int], reward: float) -> None:
+    def begin_with(
+        self, tokens: Sequence[int], reward: float, spent: tuple[float, float] | None = None
+    ) -> None:
         """Learn what an architecture earned that was not proposed, before the first proposal.
 
         It will not be proposed. With a surrogate, every second proposal is then an edit of what is
@@ -214,10 +226,12 @@ class PPOController:
         Args:
             tokens: A finished architecture of the space.
             reward: What it earned; finite.
+            spent: As in `Trajectory`.
         """
         known = tuple(int(token) for token in tokens)
         self._know(known)
-        self._take(Trajectory(known, tuple(self._log_probs(known)), reward, False))
+        log_probs = tuple(self._log_probs(known))
+        self._take(Trajectory(known, log_probs, reward, spent=spent))
         self._begun = True
 
     def act(self, observation: Array, mask: Array) -> Action:
@@ -406,7 +420,7 @@ class PPOController:
         self._since_best = 0 if better else self._since_best + 1
         if self._since_best and self._since_best % self._settings.stagnation == 0:
             self._heated = len(self._history)
-        self._history.add(trajectory.tokens, trajectory.reward, trajectory.error)
+        self._history.add(trajectory.tokens, trajectory.reward, trajectory.error, trajectory.spent)
         self._batch.append((trajectory.tokens, trajectory.log_probs, trajectory.reward))
         if self._screen is not None:
             self._screen.observe(trajectory.tokens, trajectory.reward)

@@ -1,15 +1,15 @@
 """The surrogate screen: of many candidates, which is worth a training?"""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 from scipy.stats import rankdata
 
 from rlnas.controllers.candidates import Candidates
 from rlnas.controllers.features import Encoder, Features, Row
 from rlnas.controllers.history import History, Tokens
+from rlnas.controllers.spending import Floats, Spending, Weigh
 from rlnas.controllers.surrogate import Surrogate, rank_normalised
 from rlnas.spaces import Space
 
@@ -50,19 +50,32 @@ class Screen:
         surrogate: The predictor.
         history: What was trained; the controller adds to it.
         seed: Seed of the sample that it is fitted on when there are many trials.
+        weigh: How a cost counts in the reward; None where none does. With one, the surrogate
+            predicts rewards without the cost, and the cost is foretold apart.
 
     Attributes:
         on: Whether its picks are to be followed.
         correlation: Spearman's, of the last predictions with what was earned.
     """
 
-    def __init__(self, space: Space, surrogate: Surrogate, history: History, seed: int) -> None:
+    def __init__(
+        self,
+        space: Space,
+        surrogate: Surrogate,
+        history: History,
+        seed: int,
+        weigh: Weigh | None = None,
+    ) -> None:
         """See the class."""
         self._encoder = Encoder(space)
+        self._weigh, self._spending = weigh, Spending(space, self._encoder)
+        self._foretells = False  # what candidates will cost
+        self._scale = np.zeros(0), np.zeros(0)  # quantiles and values of what is known, rising
         self._surrogate, self._history, self._seed = surrogate, history, seed
         self._rows: dict[int, Row] = {}  # by place in the history, of what was fitted on
         self._features: Features | None = None  # of all that was fitted on, while it was all
         self._read: dict[Tokens, Row] = {}
+        self._sizes: dict[Tokens, Floats] = {}
         self._fitted = 0
         self._foreseen: dict[Tokens, tuple[float, float]] = {}  # mean, deviation; by the last fit
         self._turn = 0
@@ -96,18 +109,18 @@ class Screen:
         tokens = candidates.tokens()
         if not tokens:
             return None
-        mean, deviation = self.predict(tokens)
         kappa = optimism * KAPPAS[self._turn % len(KAPPAS)]
         self._turn += 1
-        place = int(np.argmax(mean + kappa * deviation))
-        self._predicted[tokens[place]] = float(mean[place])
-        candidates.keep(mean + KAPPAS[-1] * deviation)
+        worth = self._promise(tokens)
+        place = int(np.argmax(worth(kappa)))
+        self._predicted[tokens[place]] = float(worth(0.0)[place])
+        candidates.keep(worth(KAPPAS[-1]))
         return tokens[place]
 
     def watch(self, tokens: Tokens) -> None:
         """Predict what is proposed without the screen, to compare it with what it will earn."""
         if self.ready:
-            self._predicted[tokens] = float(self.predict([tokens])[0][0])
+            self._predicted[tokens] = float(self._promise([tokens])(0.0)[0])
 
     def best_known(self) -> Tokens:
         """Return the architecture with the highest posterior mean among those that were trained."""
@@ -116,9 +129,7 @@ class Screen:
         mean, _ = self._surrogate.predict(self._encoder.features(rows))
         return self._history.tokens(int(np.argmax(mean)))
 
-    def predict(
-        self, candidates: Sequence[Tokens]
-    ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+    def predict(self, candidates: Sequence[Tokens]) -> tuple[Floats, Floats]:
         """Return mean and standard deviation of each candidate, in normal quantiles of ranks.
 
         What was predicted since the last fit is not predicted again.
@@ -136,6 +147,27 @@ class Screen:
         if len(new) < len(candidates):
             mean, deviation = np.array([seen[tokens] for tokens in candidates]).T
         return mean, deviation
+
+    def _promise(self, candidates: Sequence[Tokens]) -> Callable[[float], Floats]:
+        """Return what tells the worth of candidates for so many standard deviations of optimism.
+
+        Only the order counts: normal quantiles of rewards, or rewards where a cost counts.
+        """
+        mean, deviation = self.predict(candidates)
+        weigh = self._weigh
+        if weigh is None or not self._foretells:
+            return lambda kappa: np.asarray(mean + kappa * deviation)
+        shares = self._spending.predict(np.stack([self._described(each) for each in candidates]))
+        return lambda kappa: weigh(_values(mean + kappa * deviation, *self._scale), shares)
+
+    def _described(self, tokens: Tokens) -> Floats:
+        """Return what the cost is foretold from; most candidates come again."""
+        described = self._sizes.get(tokens)
+        if described is None:
+            if len(self._sizes) >= _READ:
+                self._sizes.clear()
+            described = self._sizes[tokens] = self._spending.described(tokens)
+        return described
 
     def _row(self, tokens: Tokens) -> Row:
         """Return the features of a candidate, of which most come again at the next proposal."""
@@ -197,8 +229,23 @@ class Screen:
             features = self._encoder.features(self._known_rows(chosen))
         self._features = features if known <= MOST_KNOWN else None
         noise = _noise(self._history.errors()[:known][chosen])
-        self._surrogate.fit(features, rank_normalised(rewards[chosen]), known, noise)
+        values = rewards[chosen] if self._weigh is None else self._fit_spending(rewards, chosen)
+        targets = rank_normalised(values)
+        finite = np.isfinite(values)
+        self._scale = np.unique(targets[finite]), np.unique(values[finite])
+        self._surrogate.fit(features, targets, known, noise)
         self._fitted, self._foreseen = known, {}
+
+    def _fit_spending(self, rewards: Floats, chosen: Sequence[int]) -> Floats:
+        """Fit what foretells the cost on some trials; return their rewards without it."""
+        values, shares = (each[: len(rewards)][chosen] for each in self._history.spent())
+        told = np.flatnonzero(~np.isnan(shares)).tolist()
+        self._foretells = bool(told)
+        if told:
+            tokens = [self._history.tokens(chosen[place]) for place in told]
+            described = np.stack([self._described(each) for each in tokens])
+            self._spending.fit(described, shares[told])
+        return np.where(np.isnan(values), rewards[chosen], values)
 
     def _known_rows(self, places: Iterable[int]) -> list[Row]:
         """Return the features of what was trained, by its places; each is read once."""
@@ -209,7 +256,7 @@ class Screen:
             rows.append(self._rows[place])
         return rows
 
-    def _chosen(self, rewards: npt.NDArray[np.float64]) -> list[int]:
+    def _chosen(self, rewards: Floats) -> list[int]:
         """Return what to fit on: all, or the best, the newest and a sample of the rest."""
         count = len(rewards)
         if count <= MOST_KNOWN:
@@ -236,7 +283,21 @@ class Screen:
             self.on = True
 
 
-def _noise(errors: npt.NDArray[np.float64]) -> npt.NDArray[np.float64] | None:
+def _values(quantiles: Floats, known: Floats, values: Floats) -> Floats:
+    """Return the values that stand at some quantiles; above the best they go on as from the median.
+
+    Args:
+        quantiles: Normal quantiles of ranks.
+        known: Those of what is known, rising.
+        values: Its values, rising.
+    """
+    middle = len(known) // 2
+    rise = (values[-1] - values[middle]) / max(known[-1] - known[middle], 1e-9)
+    beyond = np.maximum(quantiles - known[-1], 0.0)
+    return np.asarray(np.interp(quantiles, known, values) + rise * beyond)
+
+
+def _noise(errors: Floats) -> Floats | None:
     """Return the variance of each reward's chance in their mean; None where none is known.
 
     A standard error of a few trainings is itself uncertain: none counts less than a quarter of the

@@ -1,7 +1,11 @@
 """How metrics become the number the controller learns from."""
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
 
 from rlnas.objectives.base import Metrics
 
@@ -11,6 +15,9 @@ LARGEST = 1e15
 ACCURACY, R2 = "accuracy", "r2"
 _NEGATIVE = ("log_loss", "mae")
 """Metrics of which less is better."""
+
+Floats = npt.NDArray[np.float64]
+Numbers = float | Floats
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,21 +45,30 @@ class Cost:
         """Tell whether a child kept to the target."""
         return self.of(metrics) <= self.target
 
-    def weighed(self, value: float, metrics: Metrics) -> float:
-        """Return the reward of a child whose metric is `value`."""
-        share = self.of(metrics) / self.target
+    def share(self, metrics: Metrics) -> float:
+        """Return what a child spent as a share of the target."""
+        return self.of(metrics) / self.target
+
+    def weighed(self, value: Numbers, share: Numbers) -> Floats:
+        """Return the reward of children whose metric is `value`.
+
+        Args:
+            value: The metric, to its power; one, or of several children.
+            share: What they spent as a share of the target.
+        """
         match self.form:
             case "hard":
-                return _times(value, 1 / max(share, 1.0))
+                return _times(value, 1 / np.maximum(share, 1.0))
             case "soft":
-                return _times(value, share**-self.weight) if share > 0 else value
+                return _times(value, np.where(np.equal(share, 0), 1.0, share) ** -self.weight)
             case _:
-                return value - self.weight * abs(share - 1)
+                return np.asarray(value - self.weight * np.abs(share - 1))
 
 
-def _times(value: float, factor: float) -> float:
+def _times(value: Numbers, factor: Numbers) -> Floats:
     """Return a value times a factor; one below 0, as R2 may be, gets worse by a smaller factor."""
-    return value * factor if value >= 0 else value / factor
+    with np.errstate(divide="ignore"):  # of an endless cost
+        return np.where(np.greater_equal(value, 0), value * factor, np.divide(value, factor))
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,13 +96,31 @@ class Objective:
         A user's own figure below 0 keeps its sign, so that the order stays; one that
         would give more than `LARGEST`, on either side of 0, gives that.
         """
+        if self.cost is None:
+            return self._powered(metrics)
+        return float(self.cost.weighed(self._powered(metrics), self.cost.share(metrics)))
+
+    @property
+    def weigh(self) -> Callable[[Floats, Floats], Floats] | None:
+        """How a cost counts in the reward; None where none does."""
+        return None if self.cost is None else self.cost.weighed
+
+    def spent(self, metrics: Metrics) -> tuple[float, float] | None:
+        """Return the reward without the cost, and what was spent as a share of its target.
+
+        None where no cost counts, or the child is not known to have spent anything.
+        """
+        if self.cost is None or not 0 < (share := self.cost.share(metrics)) < math.inf:
+            return None
+        return self._powered(metrics), share
+
+    def _powered(self, metrics: Metrics) -> float:
         value = self.value(metrics)
         try:
             size = math.pow(abs(value), self.exponent)
         except OverflowError:
             size = LARGEST
-        reward = math.copysign(min(size, LARGEST), value)
-        return reward if self.cost is None else self.cost.weighed(reward, metrics)
+        return math.copysign(min(size, LARGEST), value)
 
     def value(self, metrics: Metrics) -> float:
         """Return the metric that is rewarded, negative where less of it is better."""

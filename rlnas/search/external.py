@@ -156,7 +156,11 @@ class ExternalSearch:
         executor = self.executor(book)
         config = self._setup.config
         controller = make_controller(
-            self._setup.space, config.controller, config.seed, trials=config.budget.most_trials
+            self._setup.space,
+            config.controller,
+            config.seed,
+            trials=config.budget.most_trials,
+            weigh=self._setup.objective.weigh,
         )
         if journal.state() is None:
             self._warm_start(controller)

@@ -73,9 +73,15 @@ class _Proposal:
         return cls(list(record["tokens"]), list(record["log_probs"]), floors)
 
     def trajectory(
-        self, reward: float | None, *, repeated: bool = False, error: float = 0.0
+        self,
+        reward: float | None,
+        *,
+        repeated: bool = False,
+        error: float = 0.0,
+        spent: tuple[float, float] | None = None,
     ) -> Trajectory:
-        return Trajectory(tuple(self.tokens), tuple(self.log_probs), reward, repeated, error)
+        tokens, log_probs = tuple(self.tokens), tuple(self.log_probs)
+        return Trajectory(tokens, log_probs, reward, repeated, error, spent)
 
 
 class LoopSetup(Protocol):
@@ -291,13 +297,11 @@ class SearchLoop:
 
     def _conclude(self, result: Result, proposal: _Proposal) -> None:
         """Learn from the result of a proposal and commit it, if it is new."""
-        reward = (
-            None
-            if isinstance(result.outcome, Failure)
-            else self._setup.objective.reward(result.outcome)
-        )
-        error = 0.0 if isinstance(result.outcome, Failure) else result.outcome.error
-        trajectory = proposal.trajectory(reward, repeated=result.repeated, error=error)
+        reward, error, spent = None, 0.0, None
+        if not isinstance(result.outcome, Failure):
+            objective, error = self._setup.objective, result.outcome.error
+            reward, spent = objective.reward(result.outcome), objective.spent(result.outcome)
+        trajectory = proposal.trajectory(reward, repeated=result.repeated, error=error, spent=spent)
         try:
             self._learned |= self._controller.learn([trajectory])
         except ControllerError:  # of the user's own: the child was trained all the same

@@ -278,6 +278,7 @@ class Search:
             self.config.controller,
             self.config.seed,
             trials=self.config.budget.most_trials,
+            weigh=self._setup.objective.weigh,
         )
         if journal.state() is None:
             self._prepare(controller, journal)
@@ -345,7 +346,8 @@ class Search:
                 reason = str(error)
             else:
                 reward = self._setup.objective.reward(reference.metrics)
-                controller.begin_with(known.tokens, reward)  # type: ignore[attr-defined]
+                spent = self._setup.objective.spent(reference.metrics)
+                controller.begin_with(known.tokens, reward, spent)  # type: ignore[attr-defined]
                 return
         self._progress.note(f"ppo begins without the reference child: {reason}")
 
