@@ -27,7 +27,10 @@ from rlnas.cost import (
     LSTM,
     Attention,
     Conv1D,
+    Dense,
+    Dropout,
     Frames,
+    ResidualDense,
     describe,
     network_cost,
 )
@@ -75,6 +78,21 @@ def test_parameters_are_those_of_the_built_child(kind):
         assert decode(network, scale=None).count_params() == cost.params
         used |= {layer.kind for layer in network.layers}
     assert used == set(space.types)
+
+
+@pytest.mark.parametrize("kind", SPACES)
+def test_networks_of_one_key_have_the_same_layers_but_for_dropouts_that_drop_nothing(kind):
+    space, layers_of = SPACES[kind], {}
+    for network in drawn(space, 400):
+        layers = [each for each in network.layers if each != Dropout(0.0)]
+        assert layers_of.setdefault(space.key(network), layers) == layers
+
+
+def test_a_residual_block_that_drops_nothing_is_a_layer_of_its_own():
+    space, first = SPACES["tabular"], Dense(32, "relu")
+    chains = [(first,), (first, ResidualDense(64, "relu", 0.0)), (first, Dropout(0.0))]
+    plain, residual, idle = (space.key(space.architecture(space.tokens(each))) for each in chains)
+    assert plain == idle != residual
 
 
 PENALISED = {

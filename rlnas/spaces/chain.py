@@ -17,6 +17,7 @@ from rlnas.cost import (
     Conv,
     Conv1D,
     Cost,
+    Dropout,
     Layer,
     SeparableConv,
     Shape,
@@ -177,7 +178,7 @@ class ChainSpace(ABC):
 
     def _canonical(self, layers: Sequence[Layer]) -> Sequence[Layer]:
         """Return one form for all chains that are the same network."""
-        return [layer for layer in layers if getattr(layer, "rate", None) != 0]
+        return [layer for layer in layers if not (isinstance(layer, Dropout) and layer.rate == 0)]
 
     def _to_write(self, layers: Sequence[Layer]) -> Sequence[Layer]:
         """Return which of a network's layers are written: the stop adds the others."""
