@@ -303,6 +303,13 @@ def test_what_is_no_space_at_all_is_one_sentence(text, sentence, space_file, cap
     assert len(told.splitlines()) == 1
 
 
+@pytest.mark.parametrize("words", [(), ("--json",)])
+def test_number_of_networks_of_a_huge_space_is_told_in_words(space_file, capsys, words):
+    path = space_file(GOOD.replace("at_most: 3", "at_most: 20000"))
+    assert main(["validate", str(path), "--networks", "1", *words]) == 0
+    assert "about 10^6021" in capsys.readouterr().out
+
+
 def test_texts_begin_with_embed(space_file, capsys):
     path = space_file(
         "space: s\ndata: text\ndecisions: {a: {choices: [4], layers: [LSTM: {units: $a}]}}"

@@ -73,6 +73,14 @@ def test_child_that_spent_nothing_or_all_tells_nothing_apart(latency, reward):
     assert objective.reward(metrics) == reward
 
 
+@pytest.mark.parametrize("form", ["soft", "absolute"])
+@pytest.mark.parametrize("latency", [1e-9, 4.0, 1e9, float("inf")])
+@pytest.mark.parametrize("value", [0.0, 0.8])
+def test_huge_weight_of_a_cost_earns_a_finite_reward(form, latency, value):
+    objective = Objective(cost=Cost("latency", 8.0, form, weight=1e6))
+    assert abs(objective.reward(Metrics((value,), latency=latency))) <= 1e15
+
+
 def test_target_is_met_up_to_itself():
     assert [Cost("params", target).met_by(SPENT) for target in (299, 300)] == [False, True]
 

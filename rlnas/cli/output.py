@@ -227,7 +227,7 @@ def print_validation(found: Validation) -> None:
     """Print what a space that is right looks like."""
     console = _console()
     shape = " x ".join(map(str, found.input_shape))
-    size = "" if found.architectures is None else f", {found.architectures:,} architectures"
+    size = "" if found.architectures is None else f", {found.count} architectures"
     console.print(
         f"{found.space} is right: {len(found.decisions)} decisions, at most {found.max_tokens} in "
         f"a network{size}; tried with {shape} and {found.classes} classes"

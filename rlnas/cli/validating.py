@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from math import log10
 from typing import Any
 
 import numpy as np
@@ -19,6 +20,9 @@ USUAL_SHAPES = {"image": (28, 28, 1), "audio": (61, 40, 1), "text": (50, 10_000)
 
 _WALKS = 50
 """Networks with which the contract is checked (chosen)."""
+
+_WRITTEN_OUT = 2**53
+"""Largest number that every reader of JSON takes as it is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,9 +65,17 @@ class Validation:
     reference: Drawn
     drawn: tuple[Drawn, ...]
 
+    @property
+    def count(self) -> str | None:
+        """How many networks there are, in words."""
+        if self.architectures is None or self.architectures <= _WRITTEN_OUT:
+            return self.architectures and f"{self.architectures:,}"
+        return f"about 10^{log10(self.architectures):.0f}"
+
     def to_json(self) -> dict[str, Any]:
-        """Return it as JSON."""
-        return asdict(self)
+        """Return it as JSON; a number of networks that JSON cannot hold is told in words."""
+        many = self.architectures is not None and self.architectures > _WRITTEN_OUT
+        return {**asdict(self), **({"architectures": self.count} if many else {})}
 
 
 def validate_space(

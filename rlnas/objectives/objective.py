@@ -55,7 +55,15 @@ class Cost:
         Args:
             value: The metric, to its power; one, or of several children.
             share: What they spent as a share of the target.
+
+        Returns:
+            As many rewards, from minus to plus `LARGEST`.
         """
+        with np.errstate(divide="ignore", over="ignore", invalid="ignore"):
+            rewards = np.nan_to_num(self._form(value, share), nan=0.0)
+        return np.clip(rewards, -LARGEST, LARGEST)
+
+    def _form(self, value: Numbers, share: Numbers) -> Floats:
         match self.form:
             case "hard":
                 return _times(value, 1 / np.maximum(share, 1.0))
@@ -67,8 +75,7 @@ class Cost:
 
 def _times(value: Numbers, factor: Numbers) -> Floats:
     """Return a value times a factor; one below 0, as R2 may be, gets worse by a smaller factor."""
-    with np.errstate(divide="ignore"):  # of an endless cost
-        return np.where(np.greater_equal(value, 0), value * factor, np.divide(value, factor))
+    return np.where(np.greater_equal(value, 0), value * factor, np.divide(value, factor))
 
 
 @dataclass(frozen=True, slots=True)
