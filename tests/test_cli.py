@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from rlnas.children.machine import available_cores
 from rlnas.cli import main
 from rlnas.config import config_flags
 from rlnas.objectives import Metrics
@@ -145,6 +146,18 @@ def test_budget_that_is_spent_already_is_said_to_be(root, capsys):
     assert code == 0
     assert "this budget is spent already" in out
     assert shown(capsys, root) == before
+
+
+@pytest.mark.skipif(available_cores() < 2, reason="one core has no second thread")
+def test_inline_children_have_the_threads_that_were_asked_for(tmp_path):
+    rows = [f"{k % 7},{'ab'[k % 2]},{'yn'[k % 2]}" for k in range(60)]
+    (tmp_path / "x.csv").write_text("\n".join(["size,kind,label", *rows]))
+    words = [sys.executable, "-m", "rlnas", "search", "--dataset", str(tmp_path / "x.csv")]
+    words += ["--executor", "inline", "--threads", "1", "--trials", "1", "--epochs", "1"]
+    words += ["--top-k", "1", "--final-epochs", "1", "--no-refit", "--root", str(tmp_path)]
+    done = subprocess.run([*words, "--json"], stdout=subprocess.PIPE, check=True)
+    best = tmp_path / json.loads(done.stdout)["run"] / "best"
+    assert json.loads((best / "report.json").read_text())["threads"] == 1
 
 
 def test_sample_draws_legal_architectures_and_changes_nothing(root, capsys):

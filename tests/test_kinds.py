@@ -366,6 +366,8 @@ def broken(tmp_path, change):
             config, path = {"text_column": "words"}, tmp_path / "x.tsv"
         case "infinite":
             table[7][0] = "inf"
+        case "too large":
+            table[7][0] = "-2e19"
         case "no number in the test part":
             tests = write_rows(tmp_path / "test.csv", header, [["small", "a", "y"]] * 3)
             config = {"test_data": str(tests)}
@@ -392,6 +394,7 @@ def broken(tmp_path, change):
     [
         ("no label", r"x\.csv: unknown column 'label'.*--label-column"),
         ("infinite", r"x\.csv, line 9: size is inf; expected a finite number"),
+        ("too large", r"x\.csv, line 9: size is -2e\+19; expected a number up to 1e\+18"),
         ("no number in the test part", r"test\.csv, line 2: size is 'small'; expected a number"),
         ("constant", r"x\.csv: the column size is 5 in every row; leave it out"),
         ("empty label", r"x\.csv, line 6: label is empty"),
@@ -406,6 +409,22 @@ def test_wrong_table_is_refused_with_its_line(change, sentence, tmp_path):
     path, config = broken(tmp_path, change)
     with pytest.raises(DataError, match=sentence):
         load_data(path, DataConfig(**config), 0)
+
+
+def test_numbers_too_large_to_be_normalised_are_refused(tmp_path):
+    x, y = np.arange(80.0).reshape(40, 2), np.arange(40) % 2
+    large = x.copy()
+    large[3, 1] = 1e37
+    with pytest.raises(DataError, match=r"beyond 1e\+18, first in example 3; scale them down"):
+        load_data((large, y), DataConfig(), 0)
+    with pytest.raises(DataError, match=r"beyond 1e\+18, first in example 3"):
+        load_data((x, large[:, 1] + 0.5), DataConfig(task="regression"), 0)
+    rows = [[k, 1.5e30 if k == 5 else k + 0.5] for k in range(40)]
+    path = write_rows(tmp_path / "x.csv", ["size", "label"], rows)
+    with pytest.raises(
+        DataError, match=r"x\.csv, line 7: label is 1\.5e\+30; expected a number up"
+    ):
+        load_data(path, DataConfig(), 0)
 
 
 def test_empty_text_and_bad_bytes_are_refused_with_their_line(tmp_path):

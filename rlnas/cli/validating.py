@@ -68,8 +68,10 @@ class Validation:
     @property
     def count(self) -> str | None:
         """How many networks there are, in words."""
-        if self.architectures is None or self.architectures <= _WRITTEN_OUT:
-            return self.architectures and f"{self.architectures:,}"
+        if self.architectures is None:
+            return None
+        if self.architectures <= _WRITTEN_OUT:
+            return f"{self.architectures:,}"
         return f"about 10^{log10(self.architectures):.0f}"
 
     def to_json(self) -> dict[str, Any]:

@@ -50,6 +50,7 @@ from rlnas.search.result import SearchResult, read_result
 from rlnas.search.settings import check_config, in_config, joined, of_control, with_settings
 from rlnas.search.setup import (
     Setup,
+    inline_crew,
     make_crew,
     make_space,
     versions,
@@ -113,6 +114,8 @@ class Search:
         check_controller_class(self.config.controller)
         own = {name: value for name, value in named.items() if not in_config(value)}
         kind = kind_of_space(self.config.space)
+        if self.config.engine.chosen == "inline":  # to prepare data is to compute already
+            _make_backend_ready(self.config, inline_crew(self.config).threads, baseline)
         loaded = load_data(own.get("data"), self.config.data, self.config.seed, kind)
         self._setup = _make_setup(
             self.config, loaded, own.get("space"), evaluator, own.get("baseline")
@@ -423,6 +426,18 @@ class Search:
             self._progress.note(f"not as it was, bits may differ: {', '.join(changed)}")
 
 
+def _make_backend_ready(config: SearchConfig, threads: int, baseline: Any) -> int:
+    """Make the backend's settings for this process; return the threads that are really used."""
+    inline = config.engine.chosen == "inline"
+    trains = inline or baseline is not None or config.baseline is not None
+    return prepare(
+        threads,
+        deterministic=not config.engine.jit_compile,
+        # Children in processes of their own need the memory of the GPUs; a baseline trains here.
+        gpus=config.engine.gpus != "none" and trains,
+    )
+
+
 def _make_setup(
     config: SearchConfig,
     data: Data,
@@ -440,14 +455,9 @@ def _make_setup(
         check_space(space, data)
     space = with_recipes(space, config, data)
     crew = make_crew(config, data, space)
-    inline = config.engine.chosen == "inline"
     baseline = config.baseline if baseline is None else baseline
-    threads = prepare(
-        crew.threads,
-        deterministic=not config.engine.jit_compile,
-        # Children in processes of their own need the memory of the GPUs; a baseline trains here.
-        gpus=config.engine.gpus != "none" and (inline or baseline is not None),
-    )
+    threads = _make_backend_ready(config, crew.threads, baseline)
+    inline = config.engine.chosen == "inline"
     return Setup(
         config=config,
         data=data,

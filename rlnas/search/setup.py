@@ -265,10 +265,9 @@ def make_crew(config: SearchConfig, data: Data, space: Space) -> Crew:
         ConfigError: The memory does not hold so many, the cluster has not so many cores, or there
             is no such GPU.
     """
-    engine = config.engine
-    threads = 1 if engine.deterministic and config.threads is None else config.threads
+    engine, threads = config.engine, _asked_threads(config)
     if engine.chosen == "inline":
-        return Crew(1, threads or available_cores())
+        return inline_crew(config)
     if engine.chosen == "ray":
         gpus = engine.gpus != "none"
         return cluster_crew(
@@ -277,6 +276,16 @@ def make_crew(config: SearchConfig, data: Data, space: Space) -> Crew:
     work = usual_work(space, data, config.recipe, engine.resident_data)
     found = choose_gpus(engine.gpus)
     return choose_crew(engine.workers, threads, work, found, engine.children_per_gpu)
+
+
+def inline_crew(config: SearchConfig) -> Crew:
+    """Return what a search has that trains in its own process; the data makes no difference."""
+    return Crew(1, _asked_threads(config) or available_cores())
+
+
+def _asked_threads(config: SearchConfig) -> int | None:
+    """Return how many threads a child is to have; None where that is not said."""
+    return 1 if config.engine.deterministic and config.threads is None else config.threads
 
 
 def usual_work(

@@ -8,6 +8,9 @@ from rlnas.children.data import Array, Labels
 from rlnas.children.datasets.raw import reason
 from rlnas.errors import DataError
 
+LARGEST = 1e18
+"""Largest size of a number in a table: the variance of a column must fit into float32."""
+
 _HIGHEST = 2**53  # up to here float64 holds each whole number
 _NUMBERS = "buif"  # kinds of NumPy's types: truth, whole, unsigned and real numbers
 
@@ -87,6 +90,7 @@ def as_numbers(y: Any, what: str, count: int) -> Array:
     with np.errstate(over="ignore"):
         numbers: Array = y.astype(np.float32)
     _check_finite(numbers[:, np.newaxis], what)
+    check_sizes(numbers[:, np.newaxis], what)
     return numbers
 
 
@@ -118,6 +122,20 @@ def _as_array(values: Any, what: str) -> Array:
             f"{what} cannot be made one array ({reason(error)}); its examples must have one shape"
         ) from error
     return array
+
+
+def check_sizes(numbers: Array, what: str) -> None:
+    """Refuse numbers of a table that are too large to be normalised.
+
+    Raises:
+        DataError: One is beyond `LARGEST`.
+    """
+    large = (np.abs(numbers) > LARGEST).any(axis=1)
+    if large.any():
+        raise DataError(
+            f"{what} holds numbers beyond {LARGEST:g}, first in example {int(np.argmax(large))}; "
+            "scale them down"
+        )
 
 
 def _check_finite(x: Array, what: str) -> None:

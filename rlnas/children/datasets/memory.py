@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from rlnas.children.data import Array
+from rlnas.children.datasets.checks import check_sizes
 from rlnas.children.datasets.raw import Raw, reason
 from rlnas.errors import DataError
 
@@ -62,6 +63,7 @@ def _table(x: Any, what: str) -> dict[str, Array]:
     if np.isinf(numbers).any():
         row = int(np.argmax(np.isinf(numbers).any(axis=1)))
         raise DataError(f"{what} holds infinite numbers, first in example {row}; mend or remove it")
+    check_sizes(numbers, what)
     return {f"x{place}": numbers[:, place : place + 1] for place in range(numbers.shape[1])}
 
 

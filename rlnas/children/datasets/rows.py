@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from rlnas.children.data import Array
+from rlnas.children.datasets.checks import LARGEST
 from rlnas.children.datasets.raw import Raw, reason
 from rlnas.config import DataConfig
 from rlnas.errors import DataError, unknown_name
@@ -243,6 +244,7 @@ def _targets(rows: Rows, name: str) -> Array:
                 f"{rows.place(row)}: {name} is {cell.strip()!r}; expected a finite number to "
                 "predict (--task classification for names of classes)"
             )
+        _check_size(rows, row, name, numbers[row])
     return numbers
 
 
@@ -295,7 +297,16 @@ def _numbers(rows: Rows, name: str) -> Array:
             numbers[row] = value
             if math.isinf(numbers[row, 0]):
                 raise DataError(f"{rows.place(row)}: {name} is {cell}; expected a finite number")
+            _check_size(rows, row, name, value)
     return numbers
+
+
+def _check_size(rows: Rows, row: int, name: str, number: float) -> None:
+    if abs(number) > LARGEST:
+        raise DataError(
+            f"{rows.place(row)}: {name} is {number:g}; expected a number up to {LARGEST:g}, scale "
+            "the column down"
+        )
 
 
 def _categories(rows: Rows, name: str) -> Array:
