@@ -10,9 +10,9 @@ from sklearn.datasets import load_digits
 import rlnas
 from rlnas.cli import main
 from rlnas.errors import ConfigError, NoValidChildError
-from rlnas.search.folder import find_run
-from rlnas.search.pareto import brief_pareto, pareto
-from rlnas.search.result import read_best
+from rlnas.search.folder import RunFolder, find_run
+from rlnas.search.pareto import beyond_target, brief_pareto, pareto
+from rlnas.search.result import read_best, read_result
 from rlnas.search.summary import space_of
 
 DIGITS = load_digits()
@@ -110,7 +110,7 @@ def test_evaluator_without_the_metric_makes_failed_trials(tmp_path):
         search(tmp_path, {"metric": "f1_macro"}).run()
 
 
-def test_real_children_are_rewarded_by_another_metric_and_their_size(tmp_path):
+def test_real_children_are_rewarded_by_another_metric_and_their_size(tmp_path, capsys):
     objective = {"metric": "f1_macro", "cost": "size", "target": 0.05, "form": "absolute"}
     found = search(
         tmp_path, objective, evaluator=None, epochs=1, final_epochs=1, trials=2, top_k=1
@@ -121,6 +121,21 @@ def test_real_children_are_rewarded_by_another_metric_and_their_size(tmp_path):
         assert trial.reward == pytest.approx(value - 0.07 * abs(size / 0.05 - 1))
     best = next(entry for entry in found.retrained if entry.rank)
     assert 0 <= best.metrics.extra["test_f1_macro"] <= 1
+    assert found.best.test_metric == best.metrics.extra["test_f1_macro"]
+    assert found.best.cost == best.metrics.size
+    assert main(["show", "a", "--root", str(tmp_path)]) == 0
+    assert f"test f1 macro {found.best.test_metric:.4f}, reference child" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(("target", "told"), [(2.5, True), (3.0, False)])
+def test_model_beyond_the_target_is_told(tmp_path, capsys, target, told):
+    metrics = rlnas.Metrics((0.1,), latency=3.0, extra={"auc": 0.5})
+    objective = {"metric": "auc", "cost": "latency", "target": target}
+    search(tmp_path, objective, evaluator=lambda model, data, seed: metrics).run()
+    assert main(["show", "a", "--root", str(tmp_path)]) == 0
+    assert ("no model that was retrained keeps to the target" in capsys.readouterr().out) == told
+    found = read_result(RunFolder(tmp_path, "a"))
+    assert ("takes 3 ms, the target is 2.5;" in str(beyond_target(found))) == told
 
 
 @pytest.mark.parametrize(

@@ -269,7 +269,7 @@ def show_pareto(
     found = read_result(folder)
     points = pareto(found, cost)
     path = picture or folder.path / f"pareto-{cost}.png"
-    plot_pareto(points, found.conditions["objective.metric"], cost, path)
+    plot_pareto(points, found.metric, cost, path)
     folders: list[str] = []
     if target is not None:
         from rlnas.search.resuming import export_trials

@@ -24,7 +24,7 @@ from rlnas.search.comparison import Comparison, with_control
 from rlnas.search.explain import Explanation
 from rlnas.search.folder import RunFolder
 from rlnas.search.journal import FAILED, RUNNING, Contender, Trial
-from rlnas.search.pareto import UNITS, Point
+from rlnas.search.pareto import UNITS, Point, beyond_target
 from rlnas.search.progress import best_of, duration, when
 from rlnas.search.result import SearchResult, read_result
 
@@ -54,10 +54,17 @@ def print_result(found: SearchResult) -> None:
     best = found.best
     console.print(f"best architecture (trial {best.trial}): {best.layers}")
     if best.test_accuracy is not None:
+        reference = _of_reference(found, lambda entry: entry.test_accuracy)
         console.print(
             f"test {_SCORES[found.score]} {best.test_accuracy:.4f} on {found.dataset}, "
-            f"reference child {_reference_accuracy(found)}, {best.params:,} parameters"
+            f"reference child {reference}, {best.params:,} parameters"
         )
+    if best.test_metric is not None:
+        reference = _of_reference(found, lambda entry: entry.test_metric(found.metric))
+        name = found.metric.replace("_", " ")
+        console.print(f"test {name} {best.test_metric:.4f}, reference child {reference}")
+    if (sentence := beyond_target(found)) is not None:
+        console.print(sentence)
     console.print(f"Keras JSON: {best.architecture}")
     if (beside := with_control(found)) is not None:
         print_comparison(beside)
@@ -86,7 +93,7 @@ def print_comparison(found: Comparison) -> None:
 
 def print_pareto(found: SearchResult, points: Sequence[Point], cost: str) -> None:
     """Print the front of a run's trials, the cheapest first."""
-    metric = str(found.conditions["objective.metric"]).replace("_", " ")
+    metric = found.metric.replace("_", " ")
     front = [point for point in points if point.front]
     table = Table("trial", title=f"{found.run}: {len(front)} of {len(points)} trials")
     for title in (f"validation {metric}", UNITS[cost]):
@@ -283,9 +290,9 @@ def _last(trial: Trial) -> float | None:
     return trial.metrics.val_accuracy[-1] if trial.metrics else None
 
 
-def _reference_accuracy(found: SearchResult) -> str:
-    entries: list[Contender] = [e for e in found.retrained if e.name == "reference"]
-    return _number(entries[0].test_accuracy) if entries else "-"
+def _of_reference(found: SearchResult, figure: Callable[[Contender], float | None]) -> str:
+    entries = [each for each in found.retrained if each.name == "reference"]
+    return _number(figure(entries[0])) if entries else "-"
 
 
 def _number(value: float | None) -> str:

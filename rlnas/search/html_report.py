@@ -18,7 +18,7 @@ from rlnas.search.diagram import draw_svg
 from rlnas.search.explain import Explanation, explain_run, plot_effects
 from rlnas.search.folder import RunFolder
 from rlnas.search.journal import RUNNING, Trial
-from rlnas.search.pareto import UNITS, pareto, plot_pareto
+from rlnas.search.pareto import UNITS, beyond_target, pareto, plot_pareto
 from rlnas.search.progress import duration, when
 from rlnas.search.result import SearchResult, read_result, read_space
 from rlnas.spaces import Architecture, Space, space_from_json
@@ -88,6 +88,10 @@ def _head(found: SearchResult, meta: Mapping[str, Any]) -> dict[str, Any]:
         reference = [each for each in found.retrained if each.name == "reference"]
         if reference and reference[0].test_accuracy is not None:
             parts.append(f"The reference child has {reference[0].test_accuracy:.4f}")
+    if best is not None and best.test_metric is not None:
+        parts.append(f"Its test {found.metric.replace('_', ' ')} is {best.test_metric:.4f}")
+    if (sentence := beyond_target(found)) is not None:
+        parts.append(sentence[0].upper() + sentence[1:])
     parts.append(
         f"{len(ended)} architectures were trained in {duration(found.seconds)}"
         + (f", {failed} of them failed" if failed else "")
@@ -97,7 +101,7 @@ def _head(found: SearchResult, meta: Mapping[str, Any]) -> dict[str, Any]:
         "run": found.run,
         "subtitle": f"{found.dataset}, controller {found.controller}, {found.status}, {started}",
         "summary": ". ".join(parts) + ".",
-        "metric": str(found.conditions["objective.metric"]).replace("_", " "),
+        "metric": found.metric.replace("_", " "),
         "config": yaml.safe_dump(meta["config"], sort_keys=False, allow_unicode=True),
     }
 
@@ -166,7 +170,7 @@ def _drawn(trial: Trial, space: Space | None) -> dict[str, str]:
 
 
 def _fronts(found: SearchResult) -> dict[str, Any]:
-    fronts, metric = [], str(found.conditions["objective.metric"])
+    fronts, metric = [], found.metric
     for cost, unit in UNITS.items():
         try:
             points = pareto(found, cost)

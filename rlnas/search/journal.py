@@ -133,6 +133,10 @@ class Contender:
         """Validation accuracy after the last epoch; None if it failed."""
         return self.metrics.val_accuracy[-1] if self.metrics else None
 
+    def test_metric(self, metric: str) -> float | None:
+        """Return the metric that is rewarded, of the test part; None where that is the accuracy."""
+        return self.metrics.extra.get(f"test_{metric}") if self.metrics else None
+
 
 class Journal:
     """Reads and writes the journal of one run; one process writes, any number read.

@@ -14,8 +14,27 @@ from rlnas.search.result import SearchResult
 UNITS = {"params": "parameters", "flops": "FLOPs", "latency": "ms", "size": "MB"}
 """The costs, and what they are counted in."""
 
+_WHOLE = 1000.0
+"""From here on costs are written without decimals (chosen)."""
+
 _OPTIONS = {"latency": "--latency", "size": "--cost size --cost-target MB"}
 """What a search needs to measure the costs that are not worked out."""
+
+
+def beyond_target(found: SearchResult) -> str | None:
+    """Return in a sentence that the model that was kept costs more than it should, if it does."""
+    name, target = (found.conditions[f"objective.{each}"] for each in ("cost", "target"))
+    spent = None if found.best is None else found.best.cost
+    if spent is None or spent <= target:
+        return None
+    return (
+        f"no model that was retrained keeps to the target: the best takes {_spent(spent)} "
+        f"{UNITS[name]}, the target is {_spent(target)}; give it more trials or a higher target"
+    )
+
+
+def _spent(value: float) -> str:
+    return f"{value:,.0f}" if value >= _WHOLE else f"{value:.4g}"
 
 
 @dataclass(frozen=True, slots=True)

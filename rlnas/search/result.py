@@ -28,6 +28,8 @@ class Best:
         params: Number of weights.
         architecture: Path of its Keras JSON.
         layers: Its layers in one line.
+        test_metric: Of the test part, the metric that is rewarded, where it is not the accuracy.
+        cost: What it costs, where a cost counts in the reward.
     """
 
     trial: int
@@ -37,6 +39,8 @@ class Best:
     params: int
     architecture: Path
     layers: str
+    test_metric: float | None = None
+    cost: float | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Return the record as JSON."""
@@ -45,6 +49,8 @@ class Best:
             "tokens": list(self.tokens),
             "val_accuracy": self.val_accuracy,
             "test_accuracy": self.test_accuracy,
+            "test_metric": self.test_metric,
+            "cost": self.cost,
             "params": self.params,
             "architecture": str(self.architecture),
             "layers": self.layers,
@@ -92,6 +98,11 @@ class SearchResult:
     score: str = ACCURACY
 
     @property
+    def metric(self) -> str:
+        """The metric that is rewarded."""
+        return str(self.conditions["objective.metric"])
+
+    @property
     def model(self) -> Any:
         """The best Keras model with its trained weights.
 
@@ -117,13 +128,40 @@ class SearchResult:
             "trials": sum(trial.state != RUNNING for trial in self.trials),
             "seconds": round(self.seconds, 3),
             "best": self.best.to_json() if self.best else None,
-            "reference": _beside("reference", self.brief, self.retrained),
-            "baseline": _beside("baseline", self.brief, self.retrained),
-            "retrained": [_contender(entry) for entry in self.retrained if entry.rank],
+            "reference": self._beside("reference"),
+            "baseline": self._beside("baseline"),
+            "retrained": [self._contender(entry) for entry in self.retrained if entry.rank],
         }
         if history:
             record["history"] = [_trial(trial) for trial in self.trials]
         return record
+
+    def _beside(self, name: str) -> dict[str, Any] | None:
+        found = [entry for entry in (*self.brief, *self.retrained) if entry.name == name]
+        if not found:
+            return None
+        record: dict[str, Any] = {"params": None, "brief_val_accuracy": None}
+        for entry in found:
+            if entry.metrics:
+                record["params"] = entry.metrics.params
+            if entry.phase == BRIEF:
+                record["brief_val_accuracy"] = entry.val_accuracy
+            else:
+                record["val_accuracy"] = entry.val_accuracy
+                record["test_accuracy"] = entry.test_accuracy
+                record["test_metric"] = entry.test_metric(self.metric)
+        return record
+
+    def _contender(self, entry: Contender) -> dict[str, Any]:
+        return {
+            "trial": entry.trial,
+            "rank": entry.rank,
+            "state": entry.state,
+            "reason": entry.reason,
+            "val_accuracy": entry.val_accuracy,
+            "test_accuracy": entry.test_accuracy,
+            "test_metric": entry.test_metric(self.metric),
+        }
 
 
 def read_result(folder: RunFolder) -> SearchResult:
@@ -241,7 +279,10 @@ def _described(
         entry = next(named, None)  # nothing is retrained where children are trained elsewhere
     if chosen is None or chosen.metrics is None:
         return None
-    brief_accuracy = Objective(meta["config"]["objective"]["last_epochs"]).accuracy(chosen.metrics)
+    objective = meta["config"]["objective"]
+    brief_accuracy = Objective(objective["last_epochs"]).accuracy(chosen.metrics)
+    measured = chosen.metrics if entry is None or entry.metrics is None else entry.metrics
+    cost = objective.get("cost")  # runs of earlier versions lack it, and the metric
     return Best(
         trial=chosen.id,
         tokens=chosen.tokens,
@@ -250,6 +291,8 @@ def _described(
         params=chosen.metrics.params,
         architecture=folder.best / "architecture.json",
         layers=layers,
+        test_metric=None if entry is None else entry.test_metric(objective.get("metric", ACCURACY)),
+        cost=None if cost is None else float(getattr(measured, cost)),
     )
 
 
@@ -265,35 +308,6 @@ def _seconds(trials: tuple[Trial, ...], journal: Journal) -> float:
     searching = float(state["counters"]["seconds"]) if state else 0.0
     after = [*journal.contenders(LONG), *journal.contenders(REFIT)]
     return searching + sum(entry.metrics.seconds for entry in after if entry.metrics)
-
-
-def _beside(
-    name: str, brief: tuple[Contender, ...], retrained: tuple[Contender, ...]
-) -> dict[str, Any] | None:
-    found = [entry for entry in (*brief, *retrained) if entry.name == name]
-    if not found:
-        return None
-    record: dict[str, Any] = {"params": None, "brief_val_accuracy": None}
-    for entry in found:
-        if entry.metrics:
-            record["params"] = entry.metrics.params
-        if entry.phase == BRIEF:
-            record["brief_val_accuracy"] = entry.val_accuracy
-        else:
-            record["val_accuracy"] = entry.val_accuracy
-            record["test_accuracy"] = entry.test_accuracy
-    return record
-
-
-def _contender(entry: Contender) -> dict[str, Any]:
-    return {
-        "trial": entry.trial,
-        "rank": entry.rank,
-        "state": entry.state,
-        "reason": entry.reason,
-        "val_accuracy": entry.val_accuracy,
-        "test_accuracy": entry.test_accuracy,
-    }
 
 
 def _trial(trial: Trial) -> dict[str, Any]:
