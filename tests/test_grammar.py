@@ -184,6 +184,25 @@ def test_choices_that_do_not_fit_the_data_or_the_caps_are_kept_back(space_file):
         GrammarSpace(grammar, (6, 6, 1), 4, max_params=50)
 
 
+def test_a_residual_block_that_drops_nothing_is_part_of_the_key(space_file):
+    space = made(
+        space_file(
+            """
+            space: s
+            data: tabular
+            decisions:
+              rate:
+                choices: [0.0, 0.5]
+                layers:
+                  - dense: {units: 4, activation: relu}
+                  - resdense: {units: 8, activation: relu, rate: $rate}
+            """
+        )
+    )
+    keys = [space.key(space.architecture((token,))) for token in (0, 1)]
+    assert keys == [f"dense 4 relu > resdense 8 relu {rate}" for rate in ("0", "0.5")]
+
+
 def test_keys_leave_out_what_does_nothing(space_file):
     space = made(
         space_file(

@@ -22,6 +22,7 @@ from rlnas.cost import (
     Dropout,
     Flatten,
     GlobalPool,
+    KerasLayer,
     Layer,
     MaxPool,
     Shape,
@@ -52,6 +53,13 @@ def canonical_layers(layers: Sequence[Layer], input_shape: Shape) -> tuple[Layer
     return tuple(layer for layer, _ in kept)
 
 
+def is_idle(layer: Layer) -> bool:
+    """Tell whether a layer does nothing: a dropout that drops nothing."""
+    if isinstance(layer, KerasLayer):
+        return "Dropout" in layer.name and dict(layer.options).get("rate") == 0
+    return isinstance(layer, Dropout) and layer.rate == 0
+
+
 def canonical_text(layers: Sequence[Layer]) -> str:
     """Return canonical layers as one line of text, the key of the architecture."""
     return " > ".join(describe(layer) for layer in layers) or "(head only)"
@@ -74,7 +82,7 @@ def _append(kept: list[_Placed], layer: Layer, shape: Shape) -> None:
 
 
 def _append_dropout(kept: list[_Placed], layer: Dropout, shape: Shape) -> None:
-    if layer.rate == 0:
+    if is_idle(layer):
         return
     place = len(kept)
     while place and isinstance(earlier := kept[place - 1][0], Dropout):

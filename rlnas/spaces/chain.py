@@ -17,7 +17,6 @@ from rlnas.cost import (
     Conv,
     Conv1D,
     Cost,
-    Dropout,
     Layer,
     SeparableConv,
     Shape,
@@ -27,7 +26,7 @@ from rlnas.cost import (
 )
 from rlnas.errors import SpaceError
 from rlnas.spaces.base import Architecture, Decision, Mask, check_tokens, whole_tokens
-from rlnas.spaces.canonical import canonical_text
+from rlnas.spaces.canonical import canonical_text, is_idle
 from rlnas.spaces.choices import checked_choices, whole_number
 from rlnas.spaces.fitting import DECIDED, Fitting, Ground
 
@@ -178,7 +177,7 @@ class ChainSpace(ABC):
 
     def _canonical(self, layers: Sequence[Layer]) -> Sequence[Layer]:
         """Return one form for all chains that are the same network."""
-        return [layer for layer in layers if not (isinstance(layer, Dropout) and layer.rate == 0)]
+        return [layer for layer in layers if not is_idle(layer)]
 
     def _to_write(self, layers: Sequence[Layer]) -> Sequence[Layer]:
         """Return which of a network's layers are written: the stop adds the others."""

@@ -20,7 +20,7 @@ import numpy as np
 from rlnas.cost import Dropout, Flatten, GlobalPool, Join, Layer, join_cost, layer_costs
 from rlnas.errors import SpaceError
 from rlnas.spaces.base import Decision, Mask
-from rlnas.spaces.canonical import canonical_layers, smallest_pooling
+from rlnas.spaces.canonical import canonical_layers, is_idle, smallest_pooling
 from rlnas.spaces.chain import STOP, Node, State, plain
 from rlnas.spaces.fitting import DECIDED, Ground
 from rlnas.spaces.image import ImageSpace
@@ -223,7 +223,7 @@ class SkipSpace(ImageSpace):
                 kept.append(Join(tuple(nodes[number] for number in layer.of)))
                 continue
             nodes[place + 1] = len(set(nodes.values())) + (layer.kind != "dropout")
-            if getattr(layer, "rate", None) != 0:
+            if not is_idle(layer):
                 kept.append(smallest_pooling(layer, before))
         return (*kept, *canonical_layers(layers[behind:], shapes[behind - 1]))
 

@@ -6,10 +6,10 @@ from typing import Any, NamedTuple, Self
 
 import numpy as np
 
-from rlnas.cost import Cost, Embed, KerasLayer, Layer, Shape, head_cost, layer_cost, network_cost
+from rlnas.cost import Cost, Embed, Layer, Shape, head_cost, layer_cost, network_cost
 from rlnas.errors import SpaceError
 from rlnas.spaces.base import Architecture, Decision, Mask, check_tokens, whole_tokens
-from rlnas.spaces.canonical import canonical_text
+from rlnas.spaces.canonical import canonical_text, is_idle
 from rlnas.spaces.choices import whole_number
 from rlnas.spaces.grammar.check import check_grammar
 from rlnas.spaces.grammar.rules import END, Grammar, GrammarError, Position
@@ -115,7 +115,7 @@ class GrammarSpace:
 
     def key(self, architecture: Architecture) -> str:
         """Return the layers that do something as one line of text."""
-        return canonical_text([layer for layer in architecture.layers if _does_something(layer)])
+        return canonical_text([layer for layer in architecture.layers if not is_idle(layer)])
 
     def reference(self) -> Architecture:
         """Return the reference child of the rules, or what their first choices write."""
@@ -268,9 +268,3 @@ class GrammarSpace:
                 if later:
                     found[name] = min(found.get(name, len(self.grammar.rules)), 1 + min(later))
         return found
-
-
-def _does_something(layer: Layer) -> bool:
-    if isinstance(layer, KerasLayer):
-        return "Dropout" not in layer.name or dict(layer.options).get("rate") != 0
-    return getattr(layer, "rate", None) != 0
