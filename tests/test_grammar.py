@@ -329,6 +329,48 @@ def test_number_of_networks_of_a_huge_space_is_told_in_words(space_file, capsys,
     assert "about 10^6021" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize(
+    ("layer", "told"),
+    [
+        ("groups: 3", "13:9: no network can have conv of block: .*groups"),
+        ("strides: 2, dilation_rate: 2", "13:9: no network can have conv of block: .*dilation"),
+    ],
+)
+def test_layer_that_never_fits_is_told_with_its_place(space_file, capsys, layer, told):
+    path = space_file(GOOD.replace("kernel_size: 3", f"kernel_size: 3, {layer}"))
+    assert main(["validate", str(path), "--json"]) == 0
+    (sentence,) = json.loads(capsys.readouterr().out)["impossible"]
+    assert re.search(told, sentence)
+    assert main(["validate", str(space_file(GOOD)), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["impossible"] == []
+
+
+@pytest.mark.parametrize(
+    ("change", "place", "sentence"),
+    [
+        (("data: image", "data: tabular"), "13:9", "Conv2D needs an image, got the shape"),
+        (("data: image", "data: text"), "13:9", "a network of texts begins with embed"),
+        (("kernel_size: 3", "kernel_size: 300"), "13:9", "fit"),
+        (("at_most: 3", "at_most: 1000000"), "4:3", "more than 100,000 positions"),
+    ],
+)
+def test_rules_that_fit_no_data_are_refused_with_their_place(
+    space_file, capsys, change, place, sentence
+):
+    given = GOOD.replace("stop: {next: end}", "more: {next: filters}").replace(*change)
+    path = space_file(given)
+    assert main(["validate", str(path)]) == 2
+    told = capsys.readouterr().err
+    assert f"{path}:{place}: " in told
+    assert sentence in told
+
+
+def test_a_bounded_decision_may_have_no_choice_that_stops(space_file):
+    space = made(space_file(GOOD.replace("stop: {next: end}", "more: {next: filters}")))
+    drawn = [space.architecture(uniform(space, np.random.default_rng(n))) for n in range(5)]
+    assert {len(network.layers) for network in drawn} == {3}
+
+
 def test_texts_begin_with_embed(space_file, capsys):
     path = space_file(
         "space: s\ndata: text\ndecisions: {a: {choices: [4], layers: [LSTM: {units: $a}]}}"

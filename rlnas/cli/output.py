@@ -239,6 +239,8 @@ def print_validation(found: Validation) -> None:
         f"{found.space} is right: {len(found.decisions)} decisions, at most {found.max_tokens} in "
         f"a network{size}; tried with {shape} and {found.classes} classes"
     )
+    for sentence in found.impossible:
+        console.print(sentence)
     table = Table("network", "parameters", "FLOPs", "layers")
     named = [("reference", found.reference)]
     named += [(f"drawn {number}", each) for number, each in enumerate(found.drawn, 1)]

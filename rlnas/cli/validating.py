@@ -12,7 +12,7 @@ from rlnas.config.imports import is_import_name
 from rlnas.controllers import uniform
 from rlnas.cost import Cost
 from rlnas.errors import ConfigError, RlnasError, SpaceError, first_line
-from rlnas.search.own_space import space_for
+from rlnas.search.own_space import impossible_choices, space_for
 from rlnas.spaces import Architecture, GrammarSpace, Space, max_choices
 
 USUAL_SHAPES = {"image": (28, 28, 1), "audio": (61, 40, 1), "text": (50, 10_000), "tabular": (10,)}
@@ -20,6 +20,9 @@ USUAL_SHAPES = {"image": (28, 28, 1), "audio": (61, 40, 1), "text": (50, 10_000)
 
 _WALKS = 50
 """Networks with which the contract is checked (chosen)."""
+
+_MANY_WALKS = 200
+"""Networks that are drawn to see which choices are possible (chosen)."""
 
 _WRITTEN_OUT = 2**53
 """Largest number that every reader of JSON takes as it is."""
@@ -54,6 +57,7 @@ class Validation:
             known.
         reference: The reference child.
         drawn: Networks drawn at random.
+        impossible: What stands in the rules and no network of these examples could choose.
     """
 
     space: str
@@ -64,6 +68,7 @@ class Validation:
     architectures: int | None
     reference: Drawn
     drawn: tuple[Drawn, ...]
+    impossible: tuple[str, ...] = ()
 
     @property
     def count(self) -> str | None:
@@ -111,6 +116,7 @@ def validate_space(
         architectures=space.extent.architectures if isinstance(space, GrammarSpace) else None,
         reference=_built(space.reference()),
         drawn=tuple(_built(space.architecture(tokens)) for tokens in sorted(found)),
+        impossible=tuple(impossible_choices(name, space, _MANY_WALKS)),
     )
 
 

@@ -97,6 +97,24 @@ def _grammar(path: str) -> Grammar:
         raise ConfigError(str(error)) from error
 
 
+def impossible_choices(name: str, space: Space, walks: int) -> list[str]:
+    """Return in a sentence each what no network drawn from a file's rules could choose.
+
+    Args:
+        name: The file.
+        space: The space that was made of it.
+        walks: How many networks are drawn.
+    """
+    if not isinstance(space, GrammarSpace) or not is_file_of_rules(name):
+        return []
+    return [_placed(name, error) for error in space.impossible(walks)]
+
+
+def _placed(name: str, error: GrammarError) -> str:
+    place = place_in_text(Path(name).expanduser().read_text("utf-8"), error)
+    return f"{name}:{place}: {error.sentence}"
+
+
 def _of_rules(
     name: str,
     grammar: Grammar,
@@ -107,8 +125,7 @@ def _of_rules(
     try:
         return GrammarSpace(grammar, input_shape, classes, **caps)
     except GrammarError as error:
-        place = place_in_text(Path(name).expanduser().read_text("utf-8"), error)
-        raise ConfigError(f"{name}:{place}: {error.sentence}") from error
+        raise ConfigError(_placed(name, error)) from error
     except SpaceError as error:
         raise ConfigError(f"{name}: {error}") from error
 

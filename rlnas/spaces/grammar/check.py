@@ -52,7 +52,7 @@ def check_grammar(grammar: Grammar) -> Extent:
     return extent
 
 
-def _followers(rule: Rule) -> list[str]:
+def followers(rule: Rule) -> list[str]:
     """Return what may come behind a decision, each once; the one it is passed over to too."""
     passing = [rule.next] if rule.when or rule.at_most is not None else []
     return list(dict.fromkeys([*(choice.next for choice in rule.choices), *passing]))
@@ -61,7 +61,7 @@ def _followers(rule: Rule) -> list[str]:
 def _check_circles(grammar: Grammar) -> None:
     """Check that the decisions that are not bounded, and passings over, make no circle."""
     edges = {
-        name: _followers(rule) if rule.at_most is None else [rule.next]
+        name: followers(rule) if rule.at_most is None else [rule.next]
         for name, rule in grammar.rules.items()
     }
     try:
@@ -90,9 +90,12 @@ def _walk(grammar: Grammar) -> Extent:
         if seen in positions:
             continue
         if len(positions) >= _POSITIONS:
-            raise SpaceError(
+            longest = max(grammar.rules, key=lambda name: grammar.rules[name].at_most or 0)
+            raise GrammarError(
+                ("decisions", longest),
                 f"the space has more than {_POSITIONS:,} positions; give fewer at_most or "
-                "conditions"
+                "conditions",
+                of_key=True,
             )
         positions[seen], behind[seen] = position, []
         if position.name == END:

@@ -11,8 +11,8 @@ from rlnas.errors import SpaceError
 from rlnas.spaces.base import Architecture, Decision, Mask, check_tokens, whole_tokens
 from rlnas.spaces.canonical import canonical_text, is_idle
 from rlnas.spaces.choices import whole_number
-from rlnas.spaces.grammar.check import check_grammar
-from rlnas.spaces.grammar.rules import END, Grammar, GrammarError, Position
+from rlnas.spaces.grammar.check import check_grammar, followers
+from rlnas.spaces.grammar.rules import END, Grammar, GrammarError, Place, Position
 
 _TRIED = 2000
 """Positions that are tried to find out whether a prefix can be finished (chosen)."""
@@ -20,6 +20,20 @@ _TRIED = 2000
 _STRIDE = 50
 
 _RANKS = {"image": 3, "audio": 3, "text": 2, "tabular": 1}
+
+
+class _Why(NamedTuple):
+    """Why a way to the end was not gone on.
+
+    Attributes:
+        tokens: How far it came.
+        sentence: What was wrong.
+        place: Where that stands in the rules.
+    """
+
+    tokens: int = -1
+    sentence: str = "all ways were tried"
+    place: Place = ("decisions",)
 
 
 class _State(NamedTuple):
@@ -86,11 +100,12 @@ class GrammarSpace:
         self._width = max(len(decision.choices) for decision in self.decisions)
         self._state = lru_cache(maxsize=65536)(self._compute_state)
         self._mask = lru_cache(maxsize=4096)(self._compute_mask)
-        self._why = (-1, "all ways were tried")  # the reason of the way that came farthest
+        self._why = _Why()  # of the way that came farthest
         if not self._mask(()).any():
-            raise SpaceError(
+            raise GrammarError(
+                self._why.place,
                 f"no network of the space {self.name} fits examples of the shape "
-                f"{self.input_shape} and the caps: {self._why[1]}"
+                f"{self.input_shape} and the caps: {self._why.sentence}",
             )
         self._reference = self._reference_tokens()
 
@@ -199,16 +214,20 @@ class GrammarSpace:
         position = self.grammar.behind(before.position, token)
         values = {**before.position.values, name: self._by_name[name].choices[token]}
         layers, shape, cost = before.layers, before.shape, before.cost
-        for planned in self.grammar.rules[name].choices[token].layers:
-            layer = planned.made(values)
-            self._check_place(layer, layers)
-            shape, more = layer_cost(layer, shape)
-            layers, cost = (*layers, layer), cost + more
-        self._check_caps(cost)
-        if position.name == END:
-            if self.grammar.data == "text" and not layers:
-                raise SpaceError("a network of texts begins with embed")
-            self._check_caps(cost + head_cost(shape, self.classes))
+        place: Place = ("decisions", name)
+        try:
+            for planned in self.grammar.rules[name].choices[token].layers:
+                place, layer = planned.place, planned.made(values)
+                self._check_place(layer, layers)
+                shape, more = layer_cost(layer, shape)
+                layers, cost = (*layers, layer), cost + more
+            self._check_caps(cost)
+            if position.name == END:
+                if self.grammar.data == "text" and not layers:
+                    raise SpaceError("a network of texts begins with embed")
+                self._check_caps(cost + head_cost(shape, self.classes))
+        except SpaceError as error:
+            raise GrammarError(place, str(error)) from error
         return _State(position, layers, shape, cost)
 
     def _check_place(self, layer: Layer, layers: tuple[Layer, ...]) -> None:
@@ -247,8 +266,9 @@ class GrammarSpace:
             tried = todo.pop()
             try:
                 position = self._state(tried).position
-            except SpaceError as error:
-                self._why = max(self._why, (len(tried), str(error)))
+            except GrammarError as error:
+                if len(tried) > self._why.tokens:
+                    self._why = _Why(len(tried), error.sentence, error.place)
                 continue
             if position.name == END:
                 return True
@@ -258,13 +278,45 @@ class GrammarSpace:
             todo += [(*tried, token) for token in reversed(near)]
         return False
 
+    def impossible(self, walks: int) -> list[GrammarError]:
+        """Return each choice that no network drawn at random could make, with the reason.
+
+        Args:
+            walks: How many networks are drawn.
+        """
+        rng, possible = np.random.default_rng(0), set()
+        refused: dict[tuple[str, int], tuple[int, ...]] = {}  # behind which tokens
+        for _ in range(walks):
+            tokens: tuple[int, ...] = ()
+            while decision := self.decision(tokens):
+                allowed = self.mask(tokens).nonzero()[0].tolist()
+                possible |= {(decision.name, token) for token in allowed}
+                for token in self.grammar.allowed(self._state(tokens).position):
+                    refused.setdefault((decision.name, token), tokens)
+                tokens = (*tokens, allowed[int(rng.integers(len(allowed)))])
+        return [
+            self._refusal(name, token, behind)
+            for (name, token), behind in refused.items()
+            if (name, token) not in possible
+        ]
+
+    def _refusal(self, name: str, token: int, behind: tuple[int, ...]) -> GrammarError:
+        self._why = _Why()
+        self._can_finish((*behind, token))
+        value = self._by_name[name].choices[token]
+        sentence = f"no network can have {value} of {name}: {self._why.sentence}"
+        return GrammarError(self._why.place, sentence)
+
     @cached_property
     def _distances(self) -> dict[str, int]:
-        """Return the fewest decisions from each one to the end, conditions left out."""
+        """Return the fewest decisions from each one to the end, conditions left out.
+
+        One that was decided as often as it may be is passed over.
+        """
         found = {END: 0}
         for _ in self.grammar.rules:
             for name, rule in self.grammar.rules.items():
-                later = [found[each.next] for each in rule.choices if each.next in found]
+                later = [found[each] for each in followers(rule) if each in found]
                 if later:
                     found[name] = min(found.get(name, len(self.grammar.rules)), 1 + min(later))
         return found
