@@ -41,6 +41,12 @@ def test_figures_of_numbers_are_on_their_own_scale():
     assert figure("r2", Answering(), answers, y, target) == pytest.approx(1 - 2 / 6)
 
 
+def test_class_without_examples_does_not_count_in_the_balanced_accuracy():
+    answers = np.array([[0.8, 0.1, 0.1], [0.1, 0.1, 0.8], [0.1, 0.8, 0.1]])  # one is taken for 2
+    found = figure("balanced_accuracy", Answering(), answers, np.array([0, 0, 1]))
+    assert found == pytest.approx((1 / 2 + 1) / 2)
+
+
 def test_class_without_examples_has_no_area():
     three = np.hstack([0.9 * ANSWERS, np.full((4, 1), 0.1)])
     assert figure("auc", Answering(), three, Y) == pytest.approx(1.0)

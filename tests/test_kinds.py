@@ -366,6 +366,18 @@ def broken(tmp_path, change):
             config, path = {"text_column": "words"}, tmp_path / "x.tsv"
         case "infinite":
             table[7][0] = "inf"
+        case "all missing":
+            table = [["", *row[1:]] for row in table]
+        case "an open quote":
+            write_rows(path, header, table)
+            text = path.read_text("utf-8")
+            path.write_text(text.replace("7,b,n", '7,b,"n', 1), "utf-8")
+            return path, config
+        case "a word among numbers to predict":
+            table = [[k, "ab"[k % 2], "n/a" if k == 3 else k + 0.5] for k in range(40)]
+        case "one class in the test part":
+            tests = write_rows(tmp_path / "test.csv", header, [[3, "a", "y"]] * 3)
+            config = {"test_data": str(tests)}
         case "too large":
             table[7][0] = "-2e19"
         case "no number in the test part":
@@ -394,6 +406,10 @@ def broken(tmp_path, change):
     [
         ("no label", r"x\.csv: unknown column 'label'.*--label-column"),
         ("infinite", r"x\.csv, line 9: size is inf; expected a finite number"),
+        ("all missing", r"x\.csv: the column size is empty in every row; leave it out"),
+        ("an open quote", r"x\.csv, line 9: a quote that begins there is never closed"),
+        ("a word among numbers to predict", r"x\.csv, line 5: label is 'n/a'; expected a finite"),
+        ("one class in the test part", r"all 3 examples of the test part are of the class y"),
         ("too large", r"x\.csv, line 9: size is -2e\+19; expected a number up to 1e\+18"),
         ("no number in the test part", r"test\.csv, line 2: size is 'small'; expected a number"),
         ("constant", r"x\.csv: the column size is 5 in every row; leave it out"),
@@ -427,6 +443,20 @@ def test_numbers_too_large_to_be_normalised_are_refused(tmp_path):
         load_data(path, DataConfig(), 0)
 
 
+def test_recordings_too_short_for_a_spectrogram_are_refused(tmp_path):
+    for number in range(12):
+        (tmp_path / "ab"[number % 2]).mkdir(exist_ok=True)
+        tone(tmp_path / "ab"[number % 2] / f"{number}.wav", 100, seconds=0.01)
+    with pytest.raises(DataError, match=r"most recordings have 20 samples or fewer, at 2000"):
+        load_data(tmp_path, DataConfig(), 0)
+
+
+def test_texts_that_are_all_alike_are_refused(tmp_path):
+    rows = [["the same", k % 2] for k in range(20)]
+    with pytest.raises(DataError, match="the text is 'the same' in every example"):
+        load_data(write_rows(tmp_path / "x.tsv", ["text", "label"], rows), DataConfig(), 0)
+
+
 def test_empty_text_and_bad_bytes_are_refused_with_their_line(tmp_path):
     path = write_rows(tmp_path / "x.csv", ["text", "label"], [["a", 0], ["  ", 1]])
     with pytest.raises(DataError, match=r"x\.csv, line 3: the text is empty"):
@@ -441,7 +471,7 @@ def test_empty_text_and_bad_bytes_are_refused_with_their_line(tmp_path):
 @pytest.mark.parametrize(
     ("text", "config", "sentence"),
     [
-        ('a,b,label\n1,2,x\n2,"y\n3,2,x\n', {}, r"line 3: .* got 2; a quote that begins there"),
+        ('a,b,label\n1,2,x\n2,"y\n3,2,x\n', {}, "line 3: a quote that begins there is never"),
         ("a;label\n1;x\n", {}, "line 1: expected columns separated by commas, .* by ';'; save"),
         ("a,label\n1,x\n", {"text_column": "txt"}, "unknown column 'txt': known are a, label"),
         ("a,label\n1,x\n", {"split_column": "part"}, "unknown column 'part': known are a, label"),
@@ -458,7 +488,7 @@ def test_file_of_another_make_is_refused_with_its_line(text, config, sentence, t
     ("change", "sentence"),
     [
         (lambda p: tone(p, 100, rate=4000), r"must have one sample rate: .*2000 and .*5\.wav 4000"),
-        (lambda p: p.write_bytes(b""), r"cannot read the recording .*5\.wav"),
+        (lambda p: p.write_bytes(b""), r"the recording .*5\.wav is empty; remove it"),
         (lambda p: p.write_bytes(b"RIFFxxxx"), r"cannot read the recording .*5\.wav"),
         (
             lambda p: p.write_bytes(b"RIFFjunkWAVE" + b"junk" * 20),

@@ -33,7 +33,8 @@ def figure(
         case "accuracy":
             return float(np.mean(chosen == y))
         case "balanced_accuracy":
-            return float(metrics.recall_score(y, chosen, average="macro", zero_division=0.0))
+            known = np.unique(y)  # as in `balanced_accuracy_score`, which warns of the others
+            return float(metrics.recall_score(y, chosen, labels=known, average="macro"))
         case "f1":
             return float(metrics.f1_score(y, chosen, pos_label=int(classes[-1]), zero_division=0.0))
         case "f1_macro":

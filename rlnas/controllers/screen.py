@@ -127,6 +127,10 @@ class Screen:
         self._refit()
         rows = self._known_rows(range(len(self._history)))
         mean, _ = self._surrogate.predict(self._encoder.features(rows))
+        if self._weigh is not None and self._foretells:
+            _, shares = self._history.spent()
+            shares = np.where(np.isnan(shares), np.inf, shares)  # of what failed
+            mean = self._weigh(_values(mean, *self._scale), shares)
         return self._history.tokens(int(np.argmax(mean)))
 
     def predict(self, candidates: Sequence[Tokens]) -> tuple[Floats, Floats]:

@@ -150,7 +150,7 @@ def plot_pareto(points: Sequence[Point], metric: str, cost: str, path: Path | Bi
     axes.set_xlabel(f"{cost}, {UNITS[cost]}" if UNITS[cost] != "parameters" else "parameters")
     axes.set_ylabel(f"validation {metric.replace('_', ' ')}")
     axes.grid(alpha=0.3)
-    axes.legend(loc="lower right")
+    axes.legend(loc="best")
     save_plot(figure, path)
 
 

@@ -17,6 +17,7 @@ from rlnas.children.inputs import (
     given_to,
     prepared,
 )
+from rlnas.errors import DataError
 
 _MOST_WORDS, _FEWEST = 10_000, 2
 """Words with a number of their own: so many at most, each found so often at least (chosen). Rarer
@@ -90,6 +91,11 @@ def _for_texts(x: Array) -> TextInputs:
 def _for_recordings(x: Array, rate: int) -> AudioInputs:
     samples = x.shape[1]
     window = 2 ** round(np.log2(max(_WINDOW * rate, 4)))
+    if samples <= window // 2:
+        raise DataError(
+            f"most recordings have {samples} samples or fewer, at {rate} a second; a spectrogram "
+            f"needs more than {window // 2}"
+        )
     stride = max(window // 2, -(-samples // _MOST_FRAMES))
     plain = AudioInputs(samples, rate, min(_BINS, window // 4), window, stride)
     decibels = prepared(plain, x)

@@ -101,6 +101,8 @@ def _text(file: Path) -> str:
 
 def _samples(file: Path) -> tuple[Array, int]:
     """Return a recording as float32[samples] from -1 to 1, its channels averaged, and its rate."""
+    if file.is_file() and not file.stat().st_size:
+        raise DataError(f"the recording {file} is empty; remove it")
     try:
         with wave.open(str(file), "rb") as recording:
             width, channels = recording.getsampwidth(), recording.getnchannels()

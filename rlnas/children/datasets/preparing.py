@@ -1,6 +1,6 @@
 """From a data set as it came to one in parts, checked and split."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -69,6 +69,8 @@ def _prepare_others(raw: Raw, config: DataConfig, seed: int) -> Data:
     x, x_val, x_test = raw.x_train, raw.x_val, raw.x_test
     if raw.kind == "tabular":
         _check_columns(x)
+    if raw.kind == "text" and len(set(x)) == 1:
+        raise DataError(f"the text is {str(x[0])[:40]!r} in every example; expected different ones")
     numbers = _of_numbers(raw, config)
     read = as_numbers if numbers else as_labels
     y = read(raw.y_train, "y_train", count(x))
@@ -88,6 +90,9 @@ def _prepare_others(raw: Raw, config: DataConfig, seed: int) -> Data:
         x_val, y_val = chosen(x, part), y[part]
         x, y = chosen(x, rest), y[rest]
     target = _target(y) if numbers else None
+    if not numbers:
+        _check_labels(y_val, names, "validation")
+        _check_labels(y_test, names, "test")
     if raw.kind == "audio":
         samples = usual_length(x)
         x, x_val, x_test = (one_length(each, samples) for each in (x, x_val, x_test))
@@ -144,7 +149,18 @@ def _check_columns(x: Mapping[str, Array]) -> None:
             )
         if (column == column[0]).all() or not (column == column).any():  # all missing
             value = column[0, 0] if column.dtype.kind == "O" else f"{column[0, 0]:g}"
-            raise DataError(f"the column {name} is {value} in every row; leave it out")
+            told = "empty" if value in ("", "nan") else value
+            raise DataError(f"the column {name} is {told} in every row; leave it out")
+
+
+def _check_labels(labels: Array, names: Sequence[str], part: str) -> None:
+    """Refuse a part that says nothing of what tells classes apart."""
+    (found,) = labels[:1]
+    if len(labels) > 1 and (labels == found).all():
+        raise DataError(
+            f"all {len(labels)} examples of the {part} part are of the class "
+            f"{names[found] if names else found}; expected at least two classes there"
+        )
 
 
 def _check_backend(kind: str, x: Any) -> None:

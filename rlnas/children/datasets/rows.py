@@ -20,6 +20,9 @@ _TEST, _VALIDATION = ("test",), ("dev", "val", "valid", "validation")
 _TRAIN = ("train", "training")
 """What may stand in the column that says which part a row belongs to."""
 
+_NEARLY = 0.9
+"""Share of labels that are numbers from which on all should be (chosen)."""
+
 
 @dataclass(frozen=True, slots=True)
 class Rows:
@@ -129,7 +132,7 @@ def _read(path: Path) -> Rows:
     plain = path.with_suffix("") if path.suffix.lower() == ".gz" else path
     tabs = plain.suffix.lower() == ".tsv"
     opened = gzip.open if path.suffix.lower() == ".gz" else open
-    cells, lines = [], []
+    cells, lines, line = [], [], 1
     csv.field_size_limit(2**31 - 1)
     try:
         with opened(path, "rt", encoding="utf-8-sig", newline="") as file:
@@ -137,16 +140,22 @@ def _read(path: Path) -> Rows:
             if tabs:
                 reader = csv.reader(file, delimiter="\t", quoting=csv.QUOTE_NONE)
             else:
-                reader = csv.reader(file)
-            line = 1  # in which a row begins; a cell in quotes may have several
-            for row in reader:
+                reader = csv.reader(file, strict=True)  # else an open quote takes all that follows
+            for row in reader:  # a cell in quotes may have several lines
                 if row:
                     cells.append(row)
                     lines.append(line)
                 line = reader.line_num + 1
     except FileNotFoundError as error:
         raise DataError(f"{path} does not exist; check the path") from error
-    except (OSError, EOFError, UnicodeDecodeError, csv.Error) as error:
+    except csv.Error as error:
+        if "unexpected end" not in str(error):
+            raise DataError(f"{path}, line {line}: no CSV: {error}") from error
+        raise DataError(
+            f"{path}, line {line}: a quote that begins there is never closed; close it or leave it "
+            "out"
+        ) from error
+    except (OSError, EOFError, UnicodeDecodeError) as error:
         raise DataError(
             f"{path} cannot be read: {reason(error)}; expected a {'TSV' if tabs else 'CSV'} file "
             "in UTF-8"
@@ -224,12 +233,20 @@ def _all_labels(parts: dict[str, Rows], config: DataConfig) -> dict[str, Array]:
 
 
 def _are_measures(cells: Sequence[str]) -> bool:
-    """Tell whether these are all numbers, and not all of them whole."""
+    """Tell whether these are nearly all numbers, and not all of them whole.
+
+    The few that are none are then refused by their line.
+    """
+    numbers = [number for cell in cells if (number := _number(cell)) is not None]
+    nearly_all = len(numbers) >= _NEARLY * len(cells)
+    return nearly_all and any(not number.is_integer() for number in numbers)
+
+
+def _number(cell: str) -> float | None:
     try:
-        numbers = [float(cell) for cell in cells]
+        return float(cell)
     except ValueError:
-        return False
-    return any(not number.is_integer() for number in numbers)
+        return None
 
 
 def _targets(rows: Rows, name: str) -> Array:
