@@ -99,6 +99,12 @@ def test_cost_that_was_not_measured_is_told(run, capsys):
     assert "no trial of a has a measured size; search with --cost size" in capsys.readouterr().err
 
 
+def test_trials_are_not_exported_into_the_run(run, capsys):
+    target = run[1] / "a" / "best"
+    assert main(["pareto", "a", "--root", str(run[1]), "--export", str(target)]) > 0
+    assert "belongs to the run a; choose a folder outside of it" in capsys.readouterr().err
+
+
 def test_plot_that_cannot_be_written_is_told(run, capsys):
     words = ["pareto", "a", "--root", str(run[1]), "--plot", str(run[1] / "no" / "such.png")]
     assert main(words) == 1

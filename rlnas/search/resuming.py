@@ -127,6 +127,8 @@ def export_trials(folder: RunFolder, numbers: Sequence[int], target: Path) -> li
             files of others.
         StorageError: The disk refused.
     """
+    if target.resolve().is_relative_to(folder.path.resolve()):
+        raise RunError(f"{target} belongs to the run {folder.name}; choose a folder outside of it")
     with closing(folder.open()) as journal:
         meta = journal.meta()
     config = make_config(meta["config"])
