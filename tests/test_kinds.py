@@ -318,6 +318,7 @@ def test_table_has_a_feature_for_each_category_and_number(tmp_path):
     assert widths[:2] == [31, 5]
     assert data.input_shape == (sum(widths),)
     assert abs(float(data.x_train[:, 0].mean())) < 1e-5
+    assert data.inputs.words == "columns: 2 of numbers, 1 of categories (job)"
 
 
 def test_test_part_may_be_a_file_of_its_own(tmp_path):

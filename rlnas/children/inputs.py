@@ -29,6 +29,9 @@ _TEXT = "string"
 LAYER_NAMES = re.compile(r"row|head(_\w*)?|[a-z0-9]+_\d+(_\w*)?|.*/.*|")
 """Names that no column may have: those of a child's layers, and what Keras refuses."""
 
+_TOLD = 8
+"""Columns of categories that are named (chosen)."""
+
 
 class Inputs(Protocol):
     """What stands in front of a child in the exported model."""
@@ -223,8 +226,10 @@ class TableInputs:
     @property
     def words(self) -> str:
         """What it does, in a few words."""
-        texts = sum(bool(column.categories) for column in self.columns)
-        return f"columns: {len(self.columns) - texts} of numbers, {texts} of categories"
+        texts = [column.name for column in self.columns if column.categories]
+        told = f" ({', '.join(texts[:_TOLD])}{' ...' if len(texts) > _TOLD else ''})"
+        numbers = len(self.columns) - len(texts)
+        return f"columns: {numbers} of numbers, {len(texts)} of categories{told if texts else ''}"
 
     def layers(self) -> tuple[Any, keras.KerasTensor]:
         """Return a Keras input for each column by name, and the features of a row."""

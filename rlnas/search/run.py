@@ -272,6 +272,8 @@ class Search:
 
     def _search(self, folder: RunFolder, journal: Journal, stack: ExitStack) -> Recorder:
         self._progress.note(f"run {folder.name} in {folder.path}")
+        if self._setup.data.inputs is not None:
+            self._progress.note(self._setup.data.inputs.words)
         executor = self._setup.executor(self._setup.brief_evaluator())
         stack.callback(executor.close)
         self._name_workers()
