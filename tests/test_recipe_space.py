@@ -8,6 +8,7 @@ import pytest
 
 import rlnas
 from rlnas.config import AUGMENTATIONS_OF, RecipeConfig, make_config
+from rlnas.controllers.variation import grafted, uniform
 from rlnas.errors import ConfigError, RlnasError, SpaceError
 from rlnas.search.setup import with_recipes
 from rlnas.spaces import ImageSpace, RecipeSpace, TableSpace, fingerprint
@@ -83,6 +84,30 @@ def test_keys_tell_recipes_and_networks_apart_and_nothing_else():
         inner = dropped.key(dropped.architecture(tokens[: searched._end(tuple(tokens))]))
         assert seen.setdefault(searched.key(found), (inner, found.recipe)) == (inner, found.recipe)
     assert len(set(seen.values())) == len(seen)
+
+
+def test_new_network_is_often_tried_with_a_recipe_that_is_known_to_be_good():
+    inner = ImageSpace((16, 16, 1), 4)
+    searched, rng = RecipeSpace(inner), np.random.default_rng(0)
+    donor = searched.architecture(uniform(searched, rng))
+    taken = 0
+    for _ in range(60):
+        drawn = uniform(searched, rng)
+        found = searched.architecture(grafted(searched, drawn, [donor.tokens], rng))
+        own = searched.architecture(drawn)
+        assert found.layers == own.layers
+        assert found.recipe in (own.recipe, donor.recipe)
+        taken += found.recipe == donor.recipe
+    assert 20 < taken < 40
+    assert grafted(searched, drawn, [], rng) == drawn
+
+
+def test_where_no_recipe_is_searched_nothing_is_drawn_for_it():
+    rng, inner = np.random.default_rng(0), ImageSpace((16, 16, 1), 4)
+    first, second = uniform(inner, rng), uniform(inner, rng)
+    before = rng.bit_generator.state
+    assert grafted(inner, first, [second], rng) == first
+    assert rng.bit_generator.state == before
 
 
 def test_space_travels_and_differs_by_what_it_offers():

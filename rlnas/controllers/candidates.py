@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from rlnas.controllers.known import Known
-from rlnas.controllers.variation import Tokens, mutant, uniform
+from rlnas.controllers.variation import Tokens, grafted, mutant, uniform
 from rlnas.spaces import Space
 
 
@@ -40,16 +40,19 @@ class Candidates:
         """Write new candidates.
 
         Args:
-            elite: The best so far, each as likely to be edited, by one edit or by two.
+            elite: The best so far, each as likely to be edited, by one edit or by two; their
+                recipes are tried with other networks too.
             known: What was proposed.
             rng: Draws them.
         """
         samples, edits, draws = self._counts
-        written = [self._sample() for _ in range(samples)]
+        written = [grafted(self._space, self._sample(), elite, rng) for _ in range(samples)]
         for number in range(edits if elite else 0):
             tokens = mutant(self._space, elite[int(rng.integers(len(elite)))], rng)
             written.append(mutant(self._space, tokens, rng) if number % 2 else tokens)
-        written += [uniform(self._space, rng) for _ in range(draws)]
+        written += [
+            grafted(self._space, uniform(self._space, rng), elite, rng) for _ in range(draws)
+        ]
         for tokens in written:
             key = known.key(tokens)
             if key not in known:

@@ -25,7 +25,7 @@ from rlnas.controllers.sampling import draw
 from rlnas.controllers.screen import Screen
 from rlnas.controllers.spending import Weigh
 from rlnas.controllers.surrogate import Surrogate, shares
-from rlnas.controllers.variation import mutant, uniform
+from rlnas.controllers.variation import grafted, mutant, uniform
 from rlnas.controllers.vocabulary import Batch
 from rlnas.spaces import Space, prefix_of
 
@@ -402,6 +402,7 @@ class PPOController:
         heat = _STAGNANT_HEAT if self._stagnant and self._screen is None else 1.0
         for draws in range(_DRAWS):
             tokens = self._policy.sample(self._rng, heat * _HEATING**draws)
+            tokens = grafted(self._space, tokens, self._history.elite(), self._rng)
             if not self._known.has(tokens):
                 return tokens
         return self._new_draw()

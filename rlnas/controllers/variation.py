@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-from rlnas.spaces import Space
+from rlnas.spaces import RECIPE_PREFIX, Space
 
 Tokens = tuple[int, ...]
 _Named = list[tuple[str, int]]
@@ -19,6 +19,9 @@ _Named = list[tuple[str, int]]
 
 _REPEATS = 0.5
 """Chance that a part put in repeats its neighbour."""
+
+_GRAFTS = 0.5
+"""Chance that a new network is tried with a recipe that is known to be good (chosen)."""
 
 
 def uniform(space: Space, rng: np.random.Generator) -> Tokens:
@@ -60,6 +63,23 @@ def cross(
     """
     place = int(rng.integers(1, max(len(first), 2)))
     return _written(space, first[:place], _named(space, second)[place:], rng)
+
+
+def grafted(
+    space: Space, tokens: Tokens, donors: Sequence[Tokens], rng: np.random.Generator
+) -> Tokens:
+    """Return an architecture, in every second case trained by the recipe of one of others.
+
+    Most recipes are bad, so that one drawn with a network says nothing of the network. Where no
+    recipe is searched, or there are no others, it comes back as it is.
+    """
+    searched = any(each.name.startswith(RECIPE_PREFIX) for each in space.decisions)
+    if not searched or not donors or rng.random() >= _GRAFTS:
+        return tokens
+    network = [name for name, _ in _named(space, tokens) if not name.startswith(RECIPE_PREFIX)]
+    donor = _named(space, donors[int(rng.integers(len(donors)))])
+    recipe = [(name, token) for name, token in donor if name.startswith(RECIPE_PREFIX)]
+    return _written(space, tokens[: len(network)], recipe, rng)
 
 
 def _changed(
