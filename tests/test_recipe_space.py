@@ -143,6 +143,8 @@ def test_config_says_what_is_searched():
         "recipe.learning_rate",
     ]
     assert with_recipes(INNER, make_config({})) is INNER
+    with pytest.raises(ConfigError, match="all stands alone, got 'all,l2'; leave the others out"):
+        make_config({"space": {"search_recipe": "all,l2"}})
     with pytest.raises(ConfigError, match="unknown part of the recipe 'rate'"):
         make_config({"space": {"search_recipe": "rate"}})
     choices = {"space": {"choices": {"recipe.l1": [0.1]}}}

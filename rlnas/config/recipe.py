@@ -38,6 +38,8 @@ def _listed(
     if names == [_NOTHING] or (all_too and names == [_ALL]):
         return str(names[0])
     for name in names:
+        if name == _NOTHING or (all_too and name == _ALL):
+            raise refusal(f"{name} stands alone, got {','.join(names)!r}; leave the others out")
         if name not in known:
             raise refusal(unknown_name(what, name, known))
     return ",".join(name for name in known if name in names)
