@@ -18,7 +18,7 @@ from rlnas.controllers.surrogate import GaussianProcess
 from rlnas.controllers.variation import uniform
 from rlnas.objectives import Cost, Metrics, Objective
 from rlnas.search.journal import Journal
-from rlnas.spaces import ImageSpace
+from rlnas.spaces import ImageSpace, RecipeSpace
 
 SPACE = ImageSpace((28, 28, 1), 10)
 
@@ -87,17 +87,18 @@ def test_screen_picks_what_is_cheaper_than_all_that_is_known():
     assert np.mean(places[True]) < 0.5 * np.mean(places[False])
 
 
-def test_a_state_goes_on_as_if_never_stopped():
+@pytest.mark.parametrize("space", [SPACE, RecipeSpace(SPACE)], ids=["network", "recipe"])
+def test_a_state_goes_on_as_if_never_stopped(space):
     objective = Objective(cost=Cost("params", 20_000))
     controllers = [
-        make_controller(SPACE, ControllerConfig(), 3, weigh=objective.weigh) for _ in range(2)
+        make_controller(space, ControllerConfig(), 3, weigh=objective.weigh) for _ in range(2)
     ]
 
     def go_on(controller, count):
         found = []
         for number in range(count):
-            tokens, log_probs = propose(controller, SPACE)
-            cost = SPACE.architecture(tokens).cost
+            tokens, log_probs = propose(controller, space)
+            cost = space.architecture(tokens).cost
             metrics = Metrics((0.5 + len(tokens) / 100,), params=cost.params)
             failed = number % 7 == 6
             reward = None if failed else objective.reward(metrics)
