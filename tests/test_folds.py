@@ -94,6 +94,11 @@ def test_means_and_spread_by_hand():
     assert mean_metrics([found, found], "f1").spread == 0
 
 
+def test_spread_is_that_of_the_epoch_that_is_rewarded():
+    found = mean_metrics([Metrics((0.5, 0.9, 0.6)), Metrics((0.7, 0.8, 0.6))])
+    assert found.spread == pytest.approx(np.std([0.9, 0.8], ddof=1))
+
+
 def test_a_failure_in_one_training_is_told():
     calls = []
 

@@ -82,16 +82,20 @@ def mean_metrics(found: Sequence[Metrics], metric: str = ACCURACY) -> Metrics:
 
     Args:
         found: At least one, all of as many epochs.
-        metric: Whose spread is told: the accuracy behind the last epoch, or a name in the extra
-            figures.
+        metric: Whose spread is told: the accuracy behind the epoch in which its mean is highest, or
+            a name in the extra figures.
     """
     if len(found) == 1:
         return found[0]
-    scores = [each.val_accuracy[-1] if metric == ACCURACY else each.extra[metric] for each in found]
+    accuracy = _mean([each.val_accuracy for each in found])
+    best = int(np.argmax(np.nan_to_num(accuracy, nan=-np.inf)))
+    scores = [
+        each.val_accuracy[best] if metric == ACCURACY else each.extra[metric] for each in found
+    ]
     names = [name for name in found[0].extra if all(name in each.extra for each in found)]
     return replace(
         found[0],
-        val_accuracy=_mean([each.val_accuracy for each in found]),
+        val_accuracy=accuracy,
         val_loss=_mean([each.val_loss for each in found]),
         loss=_mean([each.loss for each in found]),
         extra={name: float(np.mean([each.extra[name] for each in found])) for name in names},
