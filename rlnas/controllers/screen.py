@@ -1,7 +1,7 @@
 """The surrogate screen: of many candidates, which is worth a training?"""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from scipy.stats import rankdata
@@ -37,6 +37,8 @@ _SHARE = MOST_KNOWN // 3
 
 _READ = 4096
 """Candidates whose features are kept (chosen)."""
+
+_Read = TypeVar("_Read")
 
 _MOST_NOISE = 4.0
 """How much more than the mean a reward's chance may count, and how much less (chosen)."""
@@ -165,22 +167,12 @@ class Screen:
         return lambda kappa: weigh(_values(mean + kappa * deviation, *self._scale), shares)
 
     def _described(self, tokens: Tokens) -> Floats:
-        """Return what the cost is foretold from; most candidates come again."""
-        described = self._sizes.get(tokens)
-        if described is None:
-            if len(self._sizes) >= _READ:
-                self._sizes.clear()
-            described = self._sizes[tokens] = self._spending.described(tokens)
-        return described
+        """Return what the cost of a candidate is foretold from."""
+        return _kept(self._sizes, tokens, lambda: self._spending.described(tokens))
 
     def _row(self, tokens: Tokens) -> Row:
-        """Return the features of a candidate, of which most come again at the next proposal."""
-        row = self._read.get(tokens)
-        if row is None:
-            if len(self._read) >= _READ:
-                self._read.clear()
-            row = self._read[tokens] = self._encoder.row(tokens)
-        return row
+        """Return the features of a candidate."""
+        return _kept(self._read, tokens, lambda: self._encoder.row(tokens))
 
     def state(self) -> dict[str, Any]:
         """Return what cannot be made again from the history."""
@@ -285,6 +277,16 @@ class Screen:
             self.on = False
         elif self.correlation > _ON:
             self.on = True
+
+
+def _kept(cache: dict[Tokens, _Read], tokens: Tokens, read: Callable[[], _Read]) -> _Read:
+    """Return what was read of a candidate, of which most come again at the next proposal."""
+    found = cache.get(tokens)
+    if found is None:
+        if len(cache) >= _READ:
+            cache.clear()
+        found = cache[tokens] = read()
+    return found
 
 
 def _values(quantiles: Floats, known: Floats, values: Floats) -> Floats:

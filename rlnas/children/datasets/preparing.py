@@ -155,11 +155,11 @@ def _check_columns(x: Mapping[str, Array]) -> None:
 
 def _check_labels(labels: Array, names: Sequence[str], part: str) -> None:
     """Refuse a part that says nothing of what tells classes apart."""
-    (found,) = labels[:1]
-    if len(labels) > 1 and (labels == found).all():
+    found = np.unique(labels)
+    if len(found) == 1 < len(labels):
         raise DataError(
             f"all {len(labels)} examples of the {part} part are of the class "
-            f"{names[found] if names else found}; expected at least two classes there"
+            f"{names[found[0]]}; expected at least two classes there"
         )
 
 
