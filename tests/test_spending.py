@@ -39,10 +39,11 @@ def test_a_cost_is_foretold_beyond_what_was_tried():
     latency = [(measured(SPACE.architecture(tokens)).latency, tokens) for tokens in draws(60)]
     ordered = sorted(latency)
     small, large = ordered[:20], ordered[20:]
-    spending = Spending(SPACE, Encoder(SPACE))
+    encoder = Encoder(SPACE)
+    spending = Spending(SPACE, encoder)
 
     def described(pairs):
-        return np.stack([spending.described(tokens) for _, tokens in pairs])
+        return np.stack([spending.described(tokens, encoder.row(tokens)) for _, tokens in pairs])
 
     spending.fit(described(large), np.array([cost for cost, _ in large]))
     foretold = spending.predict(described(small))

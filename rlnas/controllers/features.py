@@ -140,9 +140,9 @@ class Encoder:
             counted[choice] += 1
         return np.array(decided, dtype=np.int64), np.array(contained, dtype=np.int64)
 
-    def counts(self, tokens: Sequence[int]) -> npt.NDArray[np.int64]:
+    def counts(self, row: Row) -> npt.NDArray[np.int64]:
         """Return how often each choice occurs, wherever it does, int64[C]."""
-        _, contained = self.row(tokens)
+        _, contained = row
         return np.bincount(contained % self._choices, minlength=self._choices)
 
     def features(self, rows: Sequence[Row]) -> Features:

@@ -168,7 +168,9 @@ class Screen:
 
     def _described(self, tokens: Tokens) -> Floats:
         """Return what the cost of a candidate is foretold from."""
-        return _kept(self._sizes, tokens, lambda: self._spending.described(tokens))
+        return _kept(
+            self._sizes, tokens, lambda: self._spending.described(tokens, self._row(tokens))
+        )
 
     def _row(self, tokens: Tokens) -> Row:
         """Return the features of a candidate."""

@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import numpy.typing as npt
 
-from rlnas.controllers.features import Encoder
+from rlnas.controllers.features import Encoder, Row
 from rlnas.spaces import Space
 
 Floats = npt.NDArray[np.float64]
@@ -51,12 +51,17 @@ class Spending:
         self._slopes: Floats = np.zeros(0)
         self._level = 0.0
 
-    def described(self, tokens: Sequence[int]) -> Floats:
-        """Return the descriptors of an architecture, float64[D]."""
+    def described(self, tokens: Sequence[int], row: Row) -> Floats:
+        """Return the descriptors of an architecture, float64[D].
+
+        Args:
+            tokens: The architecture.
+            row: What the encoder reads of it.
+        """
         architecture = self._space.architecture(tokens)
         cost = architecture.cost
         sizes = (cost.params, cost.flops, len(architecture.layers))
-        counts = np.concatenate([sizes, self._encoder.counts(tokens)])
+        counts = np.concatenate([sizes, self._encoder.counts(row)])
         return np.asarray(np.log1p(counts), dtype=np.float64)
 
     def fit(self, known: Floats, shares: Floats) -> None:
