@@ -10,7 +10,6 @@ from rlnas.config.names import COST_FORMS, COSTS, METRICS
 _SIGNED = ("log_loss", "mae")
 """Metrics that are rewarded with a minus, so that no product with a cost makes sense."""
 
-_FORM = "hard"
 _WEIGHT = 0.07
 
 
@@ -45,7 +44,7 @@ class ObjectiveConfig(Record):
         gt=0,
     )
     form: Annotated[str, known("form of the reward", COST_FORMS)] = option(
-        _FORM,
+        "hard",
         "How a cost counts. hard: within the target not at all, above it the metric times "
         "target/cost; soft: the metric times (target/cost)^weight (both Tan et al. 2019, MnasNet); "
         "absolute: the metric less weight times |cost/target - 1| (Bender et al. 2020, TuNAS). "
@@ -69,12 +68,6 @@ class ObjectiveConfig(Record):
                 else f"got --cost {self.cost} without --cost-target; add how much a child may spend"
             )
             raise refusal(f"a cost and its target go together, {given}")
-        if self.cost is None and (self.form, self.weight) != (_FORM, _WEIGHT):
-            flag = "--cost-form" if self.form != _FORM else "--cost-weight"
-            raise refusal(
-                f"{flag} says how a cost counts, got none; add --cost and --cost-target, or leave "
-                "it out"
-            )
         return self
 
     @model_validator(mode="after")
