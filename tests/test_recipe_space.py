@@ -8,7 +8,7 @@ import pytest
 
 import rlnas
 from rlnas.config import AUGMENTATIONS_OF, RecipeConfig, make_config
-from rlnas.controllers.variation import grafted, uniform
+from rlnas.controllers.variation import grafted, mutant, uniform
 from rlnas.errors import ConfigError, RlnasError, SpaceError
 from rlnas.search.setup import with_recipes
 from rlnas.spaces import ImageSpace, RecipeSpace, TableSpace, fingerprint
@@ -100,6 +100,21 @@ def test_new_network_is_often_tried_with_a_recipe_that_is_known_to_be_good():
         taken += found.recipe == donor.recipe
     assert 20 < taken < 40
     assert grafted(searched, drawn, [], rng) == drawn
+
+
+def test_every_second_edit_changes_one_part_of_the_recipe_and_nothing_else():
+    inner = ImageSpace((16, 16, 1), 4)
+    searched, rng = RecipeSpace(inner), np.random.default_rng(0)
+    parent = searched.reference()
+    recipes = 0
+    for _ in range(80):
+        found = searched.architecture(mutant(searched, parent.tokens, rng))
+        assert (found.recipe == parent.recipe) != (found.layers == parent.layers)
+        if found.recipe != parent.recipe:
+            recipes += 1
+            changed = [a for a, b in zip(found.recipe, parent.recipe, strict=False) if a != b]
+            assert len(changed) - ("augment_strength" in dict(found.recipe)) <= 1
+    assert 25 < recipes < 55
 
 
 def test_where_no_recipe_is_searched_nothing_is_drawn_for_it():

@@ -20,6 +20,11 @@ _Named = list[tuple[str, int]]
 _REPEATS = 0.5
 """Chance that a part put in repeats its neighbour."""
 
+_RECIPE_EDITS = 0.5
+"""Chance that an edit is one of the recipe, where one is searched (chosen: in simulated searches
+of 40 trials, in which two parts of the recipe bring six points, 0.593 is reached for 0.564 when
+any token is as likely to be changed; 0.3 reaches less)."""
+
 _GRAFTS = 0.5
 """Chance that a new network is tried with a recipe that is known to be good (chosen)."""
 
@@ -34,10 +39,14 @@ def mutant(space: Space, tokens: Sequence[int], rng: np.random.Generator) -> Tok
 
     A part begins with the space's first decision, such as a layer of a chain; where that
     decision comes only once, tokens alone change. Every second part put in repeats the one
-    before it, as good networks do: a uniform draw hardly ever finds just those tokens. What
-    allows no edit comes back unchanged.
+    before it, as good networks do: a uniform draw hardly ever finds just those tokens. Where a
+    recipe is searched, every second edit changes a token of it: what is good there is good for
+    many networks. What allows no edit comes back unchanged.
     """
     named = _named(space, tokens)
+    recipe = [place for place, (name, _) in enumerate(named) if name.startswith(RECIPE_PREFIX)]
+    if recipe and rng.random() < _RECIPE_EDITS:
+        return _changed(space, tokens, named, rng.permutation(recipe).tolist(), rng)
     starts = [place for place, (name, _) in enumerate(named) if name == named[0][0]]
     edit = int(rng.integers(3)) if len(starts) > 1 else 0
     if edit == 1:
@@ -47,7 +56,7 @@ def mutant(space: Space, tokens: Sequence[int], rng: np.random.Generator) -> Tok
     if edit == 2:
         gap = int(rng.integers(len(starts) - 1))
         return _written(space, tokens[: starts[gap]], named[starts[gap + 1] :], rng)
-    return _changed(space, tokens, named, rng)
+    return _changed(space, tokens, named, rng.permutation(len(tokens)).tolist(), rng)
 
 
 def cross(
@@ -83,10 +92,14 @@ def grafted(
 
 
 def _changed(
-    space: Space, tokens: Sequence[int], named: _Named, rng: np.random.Generator
+    space: Space,
+    tokens: Sequence[int],
+    named: _Named,
+    places: Sequence[int],
+    rng: np.random.Generator,
 ) -> Tokens:
-    """Change one token, drawn among those that have another choice."""
-    for place in rng.permutation(len(tokens)).tolist():
+    """Change the token at the first of some places that has another choice."""
+    for place in places:
         (allowed,) = space.mask(tokens[:place]).nonzero()
         if len(allowed) > 1:
             token = _one(allowed[allowed != tokens[place]], rng)
@@ -116,13 +129,14 @@ def _longer(space: Space, prefix: Sequence[int], rng: np.random.Generator) -> To
 
 
 def _written(space: Space, prefix: Sequence[int], rest: _Named, rng: np.random.Generator) -> Tokens:
-    """Finish a prefix by what fits of the rest of another architecture."""
+    """Finish a prefix by what fits of the rest of another architecture, the recipe by its names."""
     tokens, start, at = list(prefix), _name(space, ()), 0
+    recipe = {name: token for name, token in rest if name.startswith(RECIPE_PREFIX)}
     while (name := _name(space, tokens)) is not None:
         while name == start and at < len(rest) and rest[at][0] != start:
             at += 1
-        token = None
-        if at < len(rest) and rest[at][0] == name:
+        token = recipe.get(name)
+        if token is None and at < len(rest) and rest[at][0] == name:
             token, at = rest[at][1], at + 1
         if token is None or not space.mask(tokens)[token]:
             token = _drawn(space, tokens, rng)
