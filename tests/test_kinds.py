@@ -746,3 +746,22 @@ def test_script_of_arrays_reads_a_file_of_arrays(tmp_path):
     made = runpy.run_path(str(tmp_path / "model.py"))
     x, y, x_test, y_test = made["load_data"](tmp_path / "d.npz")
     assert (sorted(x), len(y), len(x_test["x0"]), len(y_test)) == (["x0", "x1"], 40, 10, 10)
+
+
+def test_script_says_which_columns_a_file_lacks(tmp_path):
+    inputs = TableInputs((Column("width"), Column("height")))
+    source = model_source(
+        TabularSpace((2,), 2).reference(),
+        RecipeConfig(epochs=1),
+        "things.csv",
+        scale=1.0,
+        inputs=inputs,
+        batch_norm_momentum=0.9,
+        class_names=("0", "1"),
+        seed=0,
+    )
+    (tmp_path / "model.py").write_text(source)
+    (tmp_path / "things.csv").write_text("width,kind\n1,0\n2,1\n")
+    made = runpy.run_path(str(tmp_path / "model.py"))
+    with pytest.raises(SystemExit, match=r"things\.csv lacks the columns height, label$"):
+        made["read_rows"](tmp_path / "things.csv")

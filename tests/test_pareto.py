@@ -11,7 +11,7 @@ import rlnas
 from rlnas.cli import main
 from rlnas.errors import ConfigError, NoValidChildError
 from rlnas.search.folder import RunFolder, find_run
-from rlnas.search.pareto import beyond_target, brief_pareto, pareto
+from rlnas.search.pareto import Point, beyond_target, brief_pareto, pareto, plot_pareto
 from rlnas.search.result import read_best, read_result
 from rlnas.search.summary import space_of
 
@@ -163,3 +163,21 @@ def test_objective_that_makes_no_sense_is_refused(objective, sentence, tmp_path)
 def test_latency_in_a_run_that_is_to_be_repeatable_is_refused(tmp_path):
     with pytest.raises(ConfigError, match="latency differs from run to run"):
         search(tmp_path, {"cost": "latency", "target": 1}, deterministic=True)
+
+
+def test_plot_shows_an_error_as_users_know_it(tmp_path, monkeypatch):
+    """What is rewarded is its negative."""
+    drawn = []
+    monkeypatch.setattr("rlnas.search.pareto.save_plot", lambda figure, path: drawn.append(figure))
+    points = [Point(1, -0.5, 10.0, True, "a"), Point(2, -0.7, 20.0, False, "b")]
+    plot_pareto(points, "mae", "params", tmp_path / "plot.png")
+    plot_pareto(points, "r2", "params", tmp_path / "plot.png")
+    axes = [figure.axes[0] for figure in drawn]
+    assert [[line.get_ydata().tolist() for line in each.lines] for each in axes] == [
+        [[0.7], [0.5]],
+        [[-0.7], [-0.5]],
+    ]
+    assert [each.get_ylabel() for each in axes] == [
+        "validation mae, less is better",
+        "validation r2",
+    ]

@@ -6,8 +6,10 @@ from math import ceil
 from pathlib import Path
 from typing import Any, BinaryIO
 
+import numpy as np
+
 from rlnas.errors import RunError
-from rlnas.objectives import ACCURACY, Cost, Metrics, Objective
+from rlnas.objectives import ACCURACY, NEGATIVE, Cost, Metrics, Objective
 from rlnas.search.plots import save_plot
 from rlnas.search.result import SearchResult
 
@@ -139,16 +141,19 @@ def plot_pareto(points: Sequence[Point], metric: str, cost: str, path: Path | Bi
 
     figure = Figure(figsize=(8, 5), dpi=120, layout="constrained")
     axes = figure.subplots()
-    others = [point for point in points if not point.front]
-    best = [point for point in points if point.front]
-    axes.plot([p.cost for p in others], [p.value for p in others], ".", alpha=0.5, label="trials")
-    axes.step([p.cost for p in best], [p.value for p in best], "o-", where="post", label="front")
-    for point in best:
-        place = (point.cost, point.value)
-        axes.annotate(str(point.trial), place, textcoords="offset points", xytext=(4, -12))
+    sign = -1.0 if metric in NEGATIVE else 1.0  # as users know the metric
+    places = [(point.cost, sign * point.value) for point in points]
+    others = [place for place, point in zip(places, points, strict=True) if not point.front]
+    best = [place for place, point in zip(places, points, strict=True) if point.front]
+    axes.plot(*np.reshape(others, (-1, 2)).T, ".", alpha=0.5, label="trials")
+    axes.step(*np.reshape(best, (-1, 2)).T, "o-", where="post", label="front")
+    for place, point in zip(places, points, strict=True):
+        if point.front:
+            axes.annotate(str(point.trial), place, textcoords="offset points", xytext=(4, -12))
     axes.set_xscale("log")
     axes.set_xlabel(f"{cost}, {UNITS[cost]}" if UNITS[cost] != "parameters" else "parameters")
-    axes.set_ylabel(f"validation {metric.replace('_', ' ')}")
+    less = ", less is better" if metric in NEGATIVE else ""
+    axes.set_ylabel(f"validation {metric.replace('_', ' ')}{less}")
     axes.grid(alpha=0.3)
     axes.legend(loc="best")
     save_plot(figure, path)

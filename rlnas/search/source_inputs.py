@@ -87,6 +87,9 @@ def read_rows(path):
             reader = csv.DictReader(file, delimiter="\\t", quoting=csv.QUOTE_NONE)
         else:
             reader = csv.DictReader(file)
+        missing = {<columns>} - set(reader.fieldnames or ())
+        if missing:
+            raise SystemExit(f"{path} lacks the columns {', '.join(sorted(missing))}")
         return list(reader)
 '''
 
@@ -249,7 +252,8 @@ def input_loader(inputs: Inputs, source: str, *, numbers: bool = False) -> list[
 def _loaders(inputs: Inputs, source: str) -> list[str]:
     texts = isinstance(inputs, TextInputs)
     if source == "rows":
-        return [_ROWS, _TEXT_ARRAYS if texts else _TABLE_ARRAYS]
+        words = {"columns": "TEXT_COLUMN, LABEL_COLUMN" if texts else "*COLUMNS, LABEL_COLUMN"}
+        return [_filled(_ROWS, words), _TEXT_ARRAYS if texts else _TABLE_ARRAYS]
     if source == "folder":
         words = {
             "what": "texts" if texts else "recordings",
