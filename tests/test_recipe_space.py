@@ -7,11 +7,20 @@ import numpy as np
 import pytest
 
 import rlnas
-from rlnas.config import AUGMENTATIONS_OF, RecipeConfig, make_config
+from rlnas.config import AUGMENTATIONS_OF, ControllerConfig, RecipeConfig, make_config
+from rlnas.controllers import make_controller
 from rlnas.controllers.variation import grafted, mutant, uniform
 from rlnas.errors import ConfigError, RlnasError, SpaceError
 from rlnas.search.setup import with_recipes
-from rlnas.spaces import ImageSpace, RecipeSpace, TableSpace, fingerprint
+from rlnas.spaces import (
+    AudioSpace,
+    ImageSpace,
+    RecipeSpace,
+    TableSpace,
+    fingerprint,
+    observation,
+    suggestions,
+)
 
 INNER = TableSpace(["00", "01", "10"])
 FIXED = RecipeConfig(learning_rate=0.02, augment="shift", augment_strength=0.3)
@@ -115,6 +124,61 @@ def test_every_second_edit_changes_one_part_of_the_recipe_and_nothing_else():
             changed = [a for a, b in zip(found.recipe, parent.recipe, strict=False) if a != b]
             assert len(changed) - ("augment_strength" in dict(found.recipe)) <= 1
     assert 25 < recipes < 55
+
+
+def test_suggestions_are_the_reference_child_with_recipes_that_often_help():
+    image = RecipeSpace(ImageSpace((16, 16, 1), 4))
+    reference = image.reference()
+    found = [image.architecture(tokens) for tokens in image.suggestions()]
+    assert all(each.layers == reference.layers for each in found)
+    changes = [set(each.recipe) - set(reference.recipe) for each in found]
+    assert [each - {("augment_strength", 0.1)} for each in changes] == [
+        {("augment", "flip")},
+        {("augment", "flip,shift")},
+        {("augment", "flip,shift"), ("dropout", 0.3)},
+        {("dropout", 0.3)},
+        {("label_smoothing", 0.1)},
+    ]
+
+
+def test_suggestions_are_of_what_is_searched_and_of_what_fits():
+    inner = ImageSpace((16, 16, 1), 4)
+    assert suggestions(inner) == []
+    assert suggestions(RecipeSpace(inner, ["optimizer", "l2"])) == []
+    audio = RecipeSpace(
+        AudioSpace((64, 32, 1), 4), ["augment"], augmentations=AUGMENTATIONS_OF["audio"]
+    )
+    (tokens,) = suggestions(audio)
+    assert dict(audio.architecture(tokens).recipe)["augment"] == "time_mask,frequency_mask"
+    own = RecipeSpace(inner, ["dropout"], recipe=RecipeConfig(dropout=0.3))
+    assert suggestions(own) == []  # its reference child has it
+    choices = {"recipe.dropout": (0.0, 0.1)}
+    assert suggestions(RecipeSpace(inner, ["dropout"], choices=choices)) == []
+    tight = ImageSpace((16, 16, 1), 4, max_flops=100_000)
+    assert suggestions(RecipeSpace(tight, ["dropout"])) == []  # a cap keeps out the reference
+
+
+def test_what_the_space_suggests_is_proposed_first_and_once_also_behind_a_resume():
+    space = RecipeSpace(ImageSpace((16, 16, 1), 4), ["augment", "dropout"])
+    controller = make_controller(space, ControllerConfig(), 0)
+    assert written(controller, space) not in space.suggestions()  # of nothing known
+    controller = make_controller(space, ControllerConfig(), 0)
+    controller.begin_with(space.reference().tokens, 0.5)
+    first = [written(controller, space) for _ in range(2)]
+    later = make_controller(space, ControllerConfig(), 0)
+    later.load(controller.state())
+    assert [*first, *(written(later, space) for _ in range(2))] == space.suggestions()
+    assert written(later, space) not in [*space.suggestions(), space.reference().tokens]
+
+
+def written(controller, space):
+    """Return what a controller proposes."""
+    tokens = []
+    while space.decision(tokens) is not None:
+        observed = observation(tokens, space.max_tokens)
+        action = controller.act(observed[None], space.mask(tokens)[None])
+        tokens.append(int(action.tokens[0]))
+    return tuple(tokens)
 
 
 def test_where_no_recipe_is_searched_nothing_is_drawn_for_it():

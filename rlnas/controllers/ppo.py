@@ -27,7 +27,7 @@ from rlnas.controllers.spending import Weigh
 from rlnas.controllers.surrogate import Surrogate, shares
 from rlnas.controllers.variation import grafted, mutant, uniform
 from rlnas.controllers.vocabulary import Batch
-from rlnas.spaces import Space, prefix_of
+from rlnas.spaces import Space, prefix_of, suggestions
 
 _DRAWS, _HEATING = 30, 1.15
 """Draws of the policy for what was never proposed, and the factor by which each raises the
@@ -190,6 +190,8 @@ class PPOController:
         self._since_best = 0
         self._heated = 0
         self._begun = False  # with what somebody knew
+        self._suggestions = suggestions(space)
+        self._suggested = 0  # of them, how many were proposed or passed over
 
     def warm_start(self, known: Sequence[Scored]) -> None:
         """Learn which architectures are likely to be good, before the first proposal.
@@ -219,9 +221,10 @@ class PPOController:
     ) -> None:
         """Learn what an architecture earned that was not proposed, before the first proposal.
 
-        It will not be proposed. With a surrogate, every second proposal is then an edit of what is
-        known, mostly of the best of it, until enough is known to predict; without one, it only
-        counts among the results that are edited and compared.
+        It will not be proposed. What the space suggests is proposed first. With a surrogate, every
+        second proposal is then an edit of what is known, mostly of the best of it, until enough is
+        known to predict; without one, it only counts among the results that are edited and
+        compared.
 
         Args:
             tokens: A finished architecture of the space.
@@ -296,6 +299,7 @@ class PPOController:
             "since_best": self._since_best,
             "heated": self._heated,
             "begun": self._begun,
+            "suggested": self._suggested,
         }
 
     def load(self, state: State) -> None:
@@ -320,6 +324,7 @@ class PPOController:
         self._count, self._heated = int(state["count"]), int(state["heated"])
         self._since_best = int(state["since_best"])
         self._begun = bool(state.get("begun", False))  # older states lack it
+        self._suggested = int(state.get("suggested", len(self._suggestions)))  # and this
 
     def recall(self, keys: Mapping[Tokens, str]) -> None:
         """Take the keys of what was proposed; see `Controller`."""
@@ -339,6 +344,9 @@ class PPOController:
         return self._since_best >= factor * self._settings.patience
 
     def _propose(self) -> Tokens:
+        if (suggestion := self._next_suggestion()) is not None:
+            self._know(suggestion)
+            return suggestion
         self._count += 1
         place, screen = self._count % _ROUND, self._screen
         tokens = None
@@ -357,6 +365,15 @@ class PPOController:
                 screen.watch(tokens)
         self._know(tokens)
         return tokens
+
+    def _next_suggestion(self) -> Tokens | None:
+        """Return what the space suggests next, beside the reference child that was told of."""
+        while self._begun and self._suggested < len(self._suggestions):
+            self._suggested += 1
+            suggestion = self._suggestions[self._suggested - 1]
+            if not self._known.has(suggestion):
+                return suggestion
+        return None
 
     def _know(self, tokens: Tokens) -> None:
         """Remember what needs no second proposal."""

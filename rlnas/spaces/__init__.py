@@ -32,6 +32,7 @@ from rlnas.spaces.recipe import (
     RecipeSpace,
     checked_recipe_choices,
     recipe_fields,
+    suggestions,
 )
 from rlnas.spaces.sequence import AudioSpace, TextSpace
 from rlnas.spaces.skip import SkipSpace
@@ -75,6 +76,7 @@ __all__ = [
     "read_grammar",
     "recipe_fields",
     "space_from_json",
+    "suggestions",
 ]
 
 

@@ -55,6 +55,18 @@ RECIPE_CHOICES: dict[str, tuple[Any, ...]] = {
 """Choices by part; those of the config's own recipe are added (chosen: learning rates in half
 decades, the others around what is usual)."""
 
+SUGGESTED: tuple[dict[str, Any], ...] = (
+    {"flip": True},
+    {"flip": True, "shift": True},
+    {"flip": True, "shift": True, "dropout": 0.3},
+    {"time_mask": True, "frequency_mask": True},
+    {"dropout": 0.3},
+    {"label_smoothing": 0.1},
+)
+"""Changes of the recipe that often help, by decision (chosen: what practitioners try first). Most
+parts of a recipe change little, so that few trials hardly find by chance those that do not; a
+portfolio of likely ones is tried before (as Feurer et al. 2022 begin a search)."""
+
 
 class RecipeSpace:
     """The architectures of another space, each with the recipe it is trained by.
@@ -140,12 +152,38 @@ class RecipeSpace:
 
     def reference(self) -> Architecture:
         """Return the reference child of the other space, trained by the recipe of the config."""
-        network = self.space.reference()
+        network, own = self.space.reference(), self._written({})
+        return replace(network, tokens=(*network.tokens, *own), recipe=self._changes(own))
+
+    def suggestions(self) -> list[tuple[int, ...]]:
+        """Return the reference child with recipes that often help, `SUGGESTED`; what fits of them.
+
+        There are none where a cap keeps out the reference child.
+        """
+        reference = self.reference().tokens
+        try:
+            check_tokens(self, reference)
+        except SpaceError:
+            return []
+        written = [self._suggested(reference, changes) for changes in SUGGESTED]
+        return [tokens for tokens in written if tokens not in (None, reference)]
+
+    def _suggested(
+        self, reference: tuple[int, ...], changes: Mapping[str, Any]
+    ) -> tuple[int, ...] | None:
+        """Return the reference child with some decisions changed; None if one is not offered."""
+        offered = {each.name.removeprefix(RECIPE_PREFIX): each.choices for each in self._own}
+        if any(value not in offered.get(name, ()) for name, value in changes.items()):
+            return None
+        return (*reference[: self._end(reference)], *self._written(changes))
+
+    def _written(self, changes: Mapping[str, Any]) -> list[int]:
+        """Return the recipe of the config, with some decisions changed, as tokens."""
         own: list[int] = []
         while decision := self._next(own):
-            value = _value(self._recipe, decision.name.removeprefix(RECIPE_PREFIX))
-            own.append(decision.choices.index(value))
-        return replace(network, tokens=(*network.tokens, *own), recipe=self._changes(own))
+            name = decision.name.removeprefix(RECIPE_PREFIX)
+            own.append(decision.choices.index(changes.get(name, _value(self._recipe, name))))
+        return own
 
     def to_json(self) -> dict[str, Any]:
         """Return all that defines the space."""
@@ -192,6 +230,11 @@ class RecipeSpace:
         if "augment" in self.parts:
             values["augment"] = ",".join(_augment(values)) or "none"
         return tuple((name, values[name]) for name in RecipeConfig.model_fields if name in values)
+
+
+def suggestions(space: Space) -> list[tuple[int, ...]]:
+    """Return what is worth a trial before anything is known of a space."""
+    return space.suggestions() if isinstance(space, RecipeSpace) else []
 
 
 def recipe_fields(space: Space) -> tuple[str, ...]:
