@@ -310,6 +310,10 @@ def test_mistakes_are_named_with_line_and_column(old, new, place, sentence, spac
         ("? [1]\n: 2", "1:3: a key must be a text or a number"),
         ("space: s\ndata: image\ndecisions: {}", "3:12: expected decisions by name"),
         ("space: s\ndata: image\ndecisions: {end: {choices: [1]}}", "3:13: the name of a decision"),
+        (
+            "space: s\ndata: image\ndecisions: {recipe.flip: {choices: [1]}}",
+            "3:13: names that begin with 'recipe.' are those of the recipe's decisions",
+        ),
         ("space: 3\ndata: image\ndecisions: {a: {choices: [1]}}", "1:8: expected a name, got 3"),
         ("space: s\ndata: image\ndecisions: {a: [1]}", "3:16: expected a mapping with choices"),
         ("x: \x07", "1:1: no YAML"),

@@ -165,8 +165,7 @@ def test_latency_in_a_run_that_is_to_be_repeatable_is_refused(tmp_path):
         search(tmp_path, {"cost": "latency", "target": 1}, deterministic=True)
 
 
-def test_plot_shows_an_error_as_users_know_it(tmp_path, monkeypatch):
-    """What is rewarded is its negative."""
+def test_plot_shows_what_the_table_shows_and_says_what_is_negative(tmp_path, monkeypatch):
     drawn = []
     monkeypatch.setattr("rlnas.search.pareto.save_plot", lambda figure, path: drawn.append(figure))
     points = [Point(1, -0.5, 10.0, True, "a"), Point(2, -0.7, 20.0, False, "b")]
@@ -174,10 +173,11 @@ def test_plot_shows_an_error_as_users_know_it(tmp_path, monkeypatch):
     plot_pareto(points, "r2", "params", tmp_path / "plot.png")
     axes = [figure.axes[0] for figure in drawn]
     assert [[line.get_ydata().tolist() for line in each.lines] for each in axes] == [
-        [[0.7], [0.5]],
+        [[-0.7], [-0.5]],
         [[-0.7], [-0.5]],
     ]
+    assert [each.texts[0].xy for each in axes] == [(10.0, -0.5)] * 2
     assert [each.get_ylabel() for each in axes] == [
-        "validation mae, less is better",
+        "validation mae, as a negative number",
         "validation r2",
     ]

@@ -9,7 +9,7 @@ import pytest
 import rlnas
 from rlnas.config import AUGMENTATIONS_OF, ControllerConfig, RecipeConfig, make_config
 from rlnas.controllers import make_controller
-from rlnas.controllers.variation import grafted, mutant, uniform
+from rlnas.controllers.variation import cross, grafted, mutant, uniform
 from rlnas.errors import ConfigError, RlnasError, SpaceError
 from rlnas.search.setup import with_recipes
 from rlnas.spaces import (
@@ -17,12 +17,15 @@ from rlnas.spaces import (
     ImageSpace,
     RecipeSpace,
     TableSpace,
+    TabularSpace,
     fingerprint,
     observation,
+    space_from_json,
     suggestions,
 )
 
 INNER = TableSpace(["00", "01", "10"])
+EDITED = [ImageSpace((16, 16, 1), 4), TabularSpace((20,), 2), INNER]
 FIXED = RecipeConfig(learning_rate=0.02, augment="shift", augment_strength=0.3)
 
 
@@ -111,19 +114,49 @@ def test_new_network_is_often_tried_with_a_recipe_that_is_known_to_be_good():
     assert grafted(searched, drawn, [], rng) == drawn
 
 
-def test_every_second_edit_changes_one_part_of_the_recipe_and_nothing_else():
-    inner = ImageSpace((16, 16, 1), 4)
+@pytest.mark.parametrize("inner", EDITED, ids=lambda inner: inner.name)
+def test_every_second_edit_changes_one_part_of_the_recipe_and_the_others_none(inner):
     searched, rng = RecipeSpace(inner), np.random.default_rng(0)
     parent = searched.reference()
-    recipes = 0
-    for _ in range(80):
-        found = searched.architecture(mutant(searched, parent.tokens, rng))
-        assert (found.recipe == parent.recipe) != (found.layers == parent.layers)
+    recipes, own = 0, len(inner.reference().tokens)
+    for _ in range(600):
+        tokens = mutant(searched, parent.tokens, rng)
+        found = searched.architecture(tokens)
+        assert (found.recipe == parent.recipe) != (tokens[:own] == parent.tokens[:own])
         if found.recipe != parent.recipe:
             recipes += 1
-            changed = [a for a, b in zip(found.recipe, parent.recipe, strict=False) if a != b]
-            assert len(changed) - ("augment_strength" in dict(found.recipe)) <= 1
-    assert 25 < recipes < 55
+            changed = dict(set(found.recipe) - set(parent.recipe))
+            assert len(changed) - ("augment_strength" in changed) == 1
+    assert 255 < recipes < 345
+
+
+def test_where_the_recipe_has_no_other_choice_the_network_is_edited():
+    choices = {"recipe.dropout": (0.0,)}
+    searched, rng = RecipeSpace(INNER, ["dropout"], choices=choices), np.random.default_rng(0)
+    parent = searched.reference().tokens
+    assert all(mutant(searched, parent, rng) != parent for _ in range(50))
+
+
+@pytest.mark.parametrize("inner", EDITED, ids=lambda inner: inner.name)
+def test_cross_takes_each_part_of_the_recipe_from_a_parent(inner):
+    searched, rng = RecipeSpace(inner), np.random.default_rng(0)
+    for _ in range(100):
+        first, second = (searched.architecture(uniform(searched, rng)) for _ in range(2))
+        child = searched.architecture(cross(searched, first.tokens, second.tokens, rng))
+        for part in set(dict(child.recipe)) - {"augment", "augment_strength"}:
+            parents = dict(first.recipe)[part], dict(second.recipe)[part]
+            assert dict(child.recipe)[part] in parents
+        same = searched.architecture(cross(searched, first.tokens, first.tokens, rng))
+        assert same.recipe == first.recipe
+
+
+def test_space_that_is_read_again_has_the_random_changes_of_its_data():
+    audio = AudioSpace((64, 32, 1), 4)
+    searched = RecipeSpace(audio, ["augment"], augmentations=AUGMENTATIONS_OF["audio"])
+    again = space_from_json(json.loads(json.dumps(searched.to_json())))
+    assert again.decisions == searched.decisions
+    assert fingerprint(again) == fingerprint(searched)
+    assert again.suggestions() == searched.suggestions()
 
 
 def test_suggestions_are_the_reference_child_with_recipes_that_often_help():
@@ -169,6 +202,22 @@ def test_what_the_space_suggests_is_proposed_first_and_once_also_behind_a_resume
     later.load(controller.state())
     assert [*first, *(written(later, space) for _ in range(2))] == space.suggestions()
     assert written(later, space) not in [*space.suggestions(), space.reference().tokens]
+
+
+def test_suggestions_take_a_quarter_of_the_trials_at_most_and_none_that_is_known():
+    space = RecipeSpace(ImageSpace((16, 16, 1), 4), ["augment", "dropout"])
+    controller = make_controller(space, ControllerConfig(), 0)
+    controller.begin_with(space.reference().tokens, 0.5, trials=7)
+    assert written(controller, space) == space.suggestions()[0]
+    assert written(controller, space) not in space.suggestions()
+    own = RecipeConfig(dropout=0.3)  # so that two suggestions are one
+    space = RecipeSpace(ImageSpace((16, 16, 1), 4), ["augment", "dropout"], recipe=own)
+    assert len(space.suggestions()) == 3
+    controller = make_controller(space, ControllerConfig(), 0)
+    controller.begin_with(space.reference().tokens, 0.5)
+    proposed = [written(controller, space) for _ in range(4)]
+    assert len(set(proposed)) == 4
+    assert proposed[:2] == space.suggestions()[:2]
 
 
 def written(controller, space):

@@ -115,7 +115,8 @@ class ControllerConfig(Record):
     from_reference: Switch = option(
         True,
         "Let ppo learn what the reference child earned, which is trained before the search anyway, "
-        "and, with a surrogate, begin with edits of it. "
+        "and, with a surrogate, begin with edits of it; where the recipe is searched, first with "
+        "recipes for it that often help. "
         "Default: yes (benchmarks/real_children.py).",
     )
     population: Count | None = option(

@@ -33,6 +33,9 @@ _DRAWS, _HEATING = 30, 1.15
 """Draws of the policy for what was never proposed, and the factor by which each raises the
 temperature: the last is nearly uniform (chosen)."""
 
+_SUGGESTED_SHARE = 4
+"""One of so many trials at most is a suggestion of the space (chosen)."""
+
 _UNIFORM_DRAWS = 300
 """Uniform draws for one that was never proposed, when the policy finds none any more (chosen)."""
 
@@ -190,8 +193,7 @@ class PPOController:
         self._since_best = 0
         self._heated = 0
         self._begun = False  # with what somebody knew
-        self._suggestions = suggestions(space)
-        self._suggested = 0  # of them, how many were proposed or passed over
+        self._suggestions: list[Tokens] = []  # that are still to be proposed
 
     def warm_start(self, known: Sequence[Scored]) -> None:
         """Learn which architectures are likely to be good, before the first proposal.
@@ -217,11 +219,17 @@ class PPOController:
                 break
 
     def begin_with(
-        self, tokens: Sequence[int], reward: float, spent: tuple[float, float] | None = None
+        self,
+        tokens: Sequence[int],
+        reward: float,
+        spent: tuple[float, float] | None = None,
+        *,
+        trials: int | None = None,
     ) -> None:
         """Learn what an architecture earned that was not proposed, before the first proposal.
 
-        It will not be proposed. What the space suggests is proposed first. With a surrogate, every
+        It will not be proposed. What the space suggests, such as other recipes for its reference
+        child, is proposed first, in a quarter of the trials at most. With a surrogate, every
         second proposal is then an edit of what is known, mostly of the best of it, until enough is
         known to predict; without one, it only counts among the results that are edited and
         compared.
@@ -230,7 +238,10 @@ class PPOController:
             tokens: A finished architecture of the space.
             reward: What it earned; finite.
             spent: As in `Trajectory`.
+            trials: How many there will be at most; None where that is not known.
         """
+        most = None if trials is None else trials // _SUGGESTED_SHARE
+        self._suggestions = suggestions(self._space)[:most]
         known = tuple(int(token) for token in tokens)
         self._know(known)
         log_probs = tuple(self._log_probs(known))
@@ -299,7 +310,7 @@ class PPOController:
             "since_best": self._since_best,
             "heated": self._heated,
             "begun": self._begun,
-            "suggested": self._suggested,
+            "suggestions": [list(tokens) for tokens in self._suggestions],
         }
 
     def load(self, state: State) -> None:
@@ -324,7 +335,7 @@ class PPOController:
         self._count, self._heated = int(state["count"]), int(state["heated"])
         self._since_best = int(state["since_best"])
         self._begun = bool(state.get("begun", False))  # older states lack it
-        self._suggested = int(state.get("suggested", len(self._suggestions)))  # and this
+        self._suggestions = [tuple(tokens) for tokens in state.get("suggestions", [])]  # and this
 
     def recall(self, keys: Mapping[Tokens, str]) -> None:
         """Take the keys of what was proposed; see `Controller`."""
@@ -367,10 +378,9 @@ class PPOController:
         return tokens
 
     def _next_suggestion(self) -> Tokens | None:
-        """Return what the space suggests next, beside the reference child that was told of."""
-        while self._begun and self._suggested < len(self._suggestions):
-            self._suggested += 1
-            suggestion = self._suggestions[self._suggested - 1]
+        """Return what the space suggests next, of what is not known by now."""
+        while self._suggestions:
+            suggestion = self._suggestions.pop(0)
             if not self._known.has(suggestion):
                 return suggestion
         return None

@@ -13,8 +13,8 @@ LARGEST = 1e15
 """Largest reward (chosen): its square, summed over all weights, still fits into float32."""
 
 ACCURACY, R2 = "accuracy", "r2"
-NEGATIVE = ("log_loss", "mae")
-"""Metrics of which less is better: they are rewarded as negative numbers."""
+LESS_IS_BETTER = ("log_loss", "mae")
+"""Metrics that are rewarded as negative numbers."""
 
 Floats = npt.NDArray[np.float64]
 Numbers = float | Floats
@@ -134,7 +134,7 @@ class Objective:
         if self.metric == ACCURACY or (self.metric == R2 and R2 not in metrics.extra):
             return self.accuracy(metrics)  # which is R2 where a number is predicted
         figure = metrics.extra[self.metric]
-        return -figure if self.metric in NEGATIVE else figure
+        return -figure if self.metric in LESS_IS_BETTER else figure
 
     def accuracy(self, metrics: Metrics) -> float:
         """Return the best validation accuracy of the last epochs."""

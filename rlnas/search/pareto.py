@@ -9,7 +9,7 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from rlnas.errors import RunError
-from rlnas.objectives import ACCURACY, NEGATIVE, Cost, Metrics, Objective
+from rlnas.objectives import ACCURACY, LESS_IS_BETTER, Cost, Metrics, Objective
 from rlnas.search.plots import save_plot
 from rlnas.search.result import SearchResult
 
@@ -141,8 +141,7 @@ def plot_pareto(points: Sequence[Point], metric: str, cost: str, path: Path | Bi
 
     figure = Figure(figsize=(8, 5), dpi=120, layout="constrained")
     axes = figure.subplots()
-    sign = -1.0 if metric in NEGATIVE else 1.0  # as users know the metric
-    places = [(point.cost, sign * point.value) for point in points]
+    places = [(point.cost, point.value) for point in points]
     others = [place for place, point in zip(places, points, strict=True) if not point.front]
     best = [place for place, point in zip(places, points, strict=True) if point.front]
     axes.plot(*np.reshape(others, (-1, 2)).T, ".", alpha=0.5, label="trials")
@@ -152,8 +151,8 @@ def plot_pareto(points: Sequence[Point], metric: str, cost: str, path: Path | Bi
             axes.annotate(str(point.trial), place, textcoords="offset points", xytext=(4, -12))
     axes.set_xscale("log")
     axes.set_xlabel(f"{cost}, {UNITS[cost]}" if UNITS[cost] != "parameters" else "parameters")
-    less = ", less is better" if metric in NEGATIVE else ""
-    axes.set_ylabel(f"validation {metric.replace('_', ' ')}{less}")
+    sign = ", as a negative number" if metric in LESS_IS_BETTER else ""
+    axes.set_ylabel(f"validation {metric.replace('_', ' ')}{sign}")
     axes.grid(alpha=0.3)
     axes.legend(loc="best")
     save_plot(figure, path)

@@ -352,7 +352,8 @@ class Search:
             else:
                 reward = self._setup.objective.reward(reference.metrics)
                 spent = self._setup.objective.spent(reference.metrics)
-                controller.begin_with(known.tokens, reward, spent)  # type: ignore[attr-defined]
+                trials = self.config.budget.most_trials
+                controller.begin_with(known.tokens, reward, spent, trials=trials)  # type: ignore[attr-defined]
                 return
         self._progress.note(f"ppo begins without the reference child: {reason}")
 

@@ -5,7 +5,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from rlnas.config import RecipeConfig
+from rlnas.config import AUGMENTATIONS, RecipeConfig
 from rlnas.cost import ACTIVATIONS
 from rlnas.errors import SpaceError, first_line
 from rlnas.spaces.base import (
@@ -113,6 +113,9 @@ def _recipe_space(record: Mapping[str, Any]) -> Space:
             record["parts"],
             recipe=recipe,
             choices=record["choices"],
+            augmentations=[
+                name for name in AUGMENTATIONS if f"{RECIPE_PREFIX}{name}" in record["choices"]
+            ],
         )
     except (KeyError, TypeError, ValidationError) as error:
         raise SpaceError(

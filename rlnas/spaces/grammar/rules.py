@@ -23,6 +23,7 @@ from rlnas.cost import (
 from rlnas.errors import SpaceError, unknown_name
 from rlnas.spaces.choices import checked_choice
 from rlnas.spaces.fitting import DECIDED
+from rlnas.spaces.recipe import RECIPE_PREFIX
 
 END = "end"
 """What follows the last decision."""
@@ -173,6 +174,13 @@ class Grammar:
                 raise GrammarError(
                     ("decisions", each),
                     f"the name of a decision must be a text other than {END!r}, got {each!r}",
+                    of_key=True,
+                )
+            if each.startswith(RECIPE_PREFIX):
+                raise GrammarError(
+                    ("decisions", each),
+                    f"names that begin with {RECIPE_PREFIX!r} are those of the recipe's decisions, "
+                    f"got {each!r}; call it otherwise",
                     of_key=True,
                 )
         read = _Reader(names, {each: _values(decisions[each], each) for each in names})
