@@ -727,41 +727,34 @@ def test_script_builds_the_child_that_the_recipe_penalises_and_normalises(kind, 
         assert built == child.to_json()
 
 
-def test_script_of_arrays_reads_a_file_of_arrays(tmp_path):
-    space = TabularSpace((2,), 2)
-    inputs = TableInputs((Column("x0"), Column("x1")))
-    source = model_source(
-        space.reference(),
+def script_of_two_columns(folder, source, *columns):
+    """Write the script of the reference child of a table of two columns, and return its path."""
+    text = model_source(
+        TabularSpace((2,), 2).reference(),
         RecipeConfig(epochs=1),
-        "arrays",
+        source,
         scale=1.0,
-        inputs=inputs,
+        inputs=TableInputs(tuple(map(Column, columns))),
         batch_norm_momentum=0.9,
         class_names=("0", "1"),
         seed=0,
     )
-    (tmp_path / "model.py").write_text(source)
+    (folder / "model.py").write_text(text)
+    return folder / "model.py"
+
+
+def test_script_of_arrays_reads_a_file_of_arrays(tmp_path):
+    path = script_of_two_columns(tmp_path, "arrays", "x0", "x1")
     rng = np.random.default_rng(0)
     np.savez(tmp_path / "d.npz", x_train=rng.normal(size=(50, 2)), y_train=np.arange(50) % 2)
-    made = runpy.run_path(str(tmp_path / "model.py"))
+    made = runpy.run_path(str(path))
     x, y, x_test, y_test = made["load_data"](tmp_path / "d.npz")
     assert (sorted(x), len(y), len(x_test["x0"]), len(y_test)) == (["x0", "x1"], 40, 10, 10)
 
 
 def test_script_says_which_columns_a_file_lacks(tmp_path):
-    inputs = TableInputs((Column("width"), Column("height")))
-    source = model_source(
-        TabularSpace((2,), 2).reference(),
-        RecipeConfig(epochs=1),
-        "things.csv",
-        scale=1.0,
-        inputs=inputs,
-        batch_norm_momentum=0.9,
-        class_names=("0", "1"),
-        seed=0,
-    )
-    (tmp_path / "model.py").write_text(source)
+    path = script_of_two_columns(tmp_path, "things.csv", "width", "height")
     (tmp_path / "things.csv").write_text("width,kind\n1,0\n2,1\n")
-    made = runpy.run_path(str(tmp_path / "model.py"))
+    made = runpy.run_path(str(path))
     with pytest.raises(SystemExit, match=r"things\.csv lacks the columns height, label$"):
         made["read_rows"](tmp_path / "things.csv")

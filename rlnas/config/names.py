@@ -26,6 +26,8 @@ WEIGHTED = {"balanced_accuracy": 1.0, "f1": 0.5, "f1_macro": 0.5}
 """How much rarer classes weigh more in training where a metric is about them (chosen)."""
 METRICS = ("accuracy", "balanced_accuracy", "f1", "f1_macro", "auc", "log_loss", "r2", "mae")
 OF_NUMBERS = ("r2", "mae")
+LESS_IS_BETTER = ("log_loss", "mae")
+"""Metrics that are rewarded as negative numbers."""
 TASKS = ("classification", "regression")
 COSTS = ("params", "flops", "latency", "size")
 COST_FORMS = ("hard", "soft", "absolute")

@@ -5,10 +5,7 @@ from typing import Annotated
 from pydantic import model_validator
 
 from rlnas.config.fields import Count, Number, Record, known, option, refusal
-from rlnas.config.names import COST_FORMS, COSTS, METRICS
-
-_SIGNED = ("log_loss", "mae")
-"""Metrics that are rewarded with a minus, so that no product with a cost makes sense."""
+from rlnas.config.names import COST_FORMS, COSTS, LESS_IS_BETTER, METRICS
 
 _WEIGHT = 0.07
 
@@ -72,12 +69,12 @@ class ObjectiveConfig(Record):
 
     @model_validator(mode="after")
     def _product_of_shares(self) -> "ObjectiveConfig":
-        if self.metric in _SIGNED and self.cost is not None and self.form != "absolute":
+        if self.metric in LESS_IS_BETTER and self.cost is not None and self.form != "absolute":
             raise refusal(
                 f"{self.metric} counts negative and cannot be multiplied with a cost, got "
                 f"--cost-form {self.form}; take --cost-form absolute"
             )
-        if self.metric in _SIGNED and self.exponent != 1:
+        if self.metric in LESS_IS_BETTER and self.exponent != 1:
             raise refusal(
                 f"{self.metric} counts negative and has no power, got --reward-exponent "
                 f"{self.exponent:g}; leave it out"

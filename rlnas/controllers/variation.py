@@ -21,8 +21,7 @@ _REPEATS = 0.5
 """Chance that a part put in repeats its neighbour."""
 
 _RECIPE_EDITS = 0.5
-"""Chance that an edit is one of the recipe, where one is searched (chosen: as many decisions as
-those of a network are left to it)."""
+"""Chance that an edit is one of the recipe, where one is searched (chosen)."""
 
 _GRAFTS = 0.5
 """Chance that a new network is tried with a recipe that is known to be good (chosen)."""
@@ -43,8 +42,8 @@ def mutant(space: Space, tokens: Sequence[int], rng: np.random.Generator) -> Tok
     many networks. What allows no edit comes back unchanged.
     """
     named = _named(space, tokens)
-    end = len(_network(named))
-    own, recipe = list(range(end)), list(range(end, len(named)))
+    end = _end(named)
+    recipe = range(end, len(named))
     if recipe and rng.random() < _RECIPE_EDITS:
         changed = _changed(space, tokens, named, rng.permutation(recipe).tolist(), rng)
         if changed != tuple(tokens):  # the same where no part of it has another choice
@@ -58,7 +57,7 @@ def mutant(space: Space, tokens: Sequence[int], rng: np.random.Generator) -> Tok
     if edit == 2:
         gap = int(rng.integers(len(starts) - 1))
         return _written(space, tokens[: starts[gap]], named[starts[gap + 1] :], rng)
-    places = [*rng.permutation(own).tolist(), *rng.permutation(recipe).tolist()]
+    places = [*rng.permutation(end).tolist(), *rng.permutation(recipe).tolist()]
     return _changed(space, tokens, named, places, rng)
 
 
@@ -76,8 +75,7 @@ def cross(
     """
     place = int(rng.integers(1, max(len(first), 2)))
     named = _named(space, second)
-    network = _network(named)
-    return _written(space, first[:place], [*network[place:], *named[len(network) :]], rng)
+    return _written(space, first[:place], named[min(place, _end(named)) :], rng)
 
 
 def grafted(
@@ -91,9 +89,9 @@ def grafted(
     searched = any(each.name.startswith(RECIPE_PREFIX) for each in space.decisions)
     if not searched or not donors or rng.random() >= _GRAFTS:
         return tokens
-    network = _network(_named(space, tokens))
+    end = _end(_named(space, tokens))
     donor = _named(space, donors[int(rng.integers(len(donors)))])
-    return _written(space, tokens[: len(network)], donor[len(_network(donor)) :], rng)
+    return _written(space, tokens[:end], donor[_end(donor) :], rng)
 
 
 def _changed(
@@ -149,9 +147,9 @@ def _written(space: Space, prefix: Sequence[int], rest: _Named, rng: np.random.G
     return tuple(tokens)
 
 
-def _network(named: _Named) -> _Named:
-    """Return what is decided of the network, which comes before the recipe."""
-    return [each for each in named if not each[0].startswith(RECIPE_PREFIX)]
+def _end(named: _Named) -> int:
+    """Return how many decisions are those of the network, which come before the recipe's."""
+    return sum(not name.startswith(RECIPE_PREFIX) for name, _ in named)
 
 
 def _named(space: Space, tokens: Sequence[int]) -> _Named:

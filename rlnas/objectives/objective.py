@@ -7,14 +7,13 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from rlnas.config import LESS_IS_BETTER
 from rlnas.objectives.base import Metrics
 
 LARGEST = 1e15
 """Largest reward (chosen): its square, summed over all weights, still fits into float32."""
 
 ACCURACY, R2 = "accuracy", "r2"
-LESS_IS_BETTER = ("log_loss", "mae")
-"""Metrics that are rewarded as negative numbers."""
 
 Floats = npt.NDArray[np.float64]
 Numbers = float | Floats

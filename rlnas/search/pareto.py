@@ -6,10 +6,9 @@ from math import ceil
 from pathlib import Path
 from typing import Any, BinaryIO
 
-import numpy as np
-
+from rlnas.config import LESS_IS_BETTER
 from rlnas.errors import RunError
-from rlnas.objectives import ACCURACY, LESS_IS_BETTER, Cost, Metrics, Objective
+from rlnas.objectives import ACCURACY, Cost, Metrics, Objective
 from rlnas.search.plots import save_plot
 from rlnas.search.result import SearchResult
 
@@ -141,14 +140,13 @@ def plot_pareto(points: Sequence[Point], metric: str, cost: str, path: Path | Bi
 
     figure = Figure(figsize=(8, 5), dpi=120, layout="constrained")
     axes = figure.subplots()
-    places = [(point.cost, point.value) for point in points]
-    others = [place for place, point in zip(places, points, strict=True) if not point.front]
-    best = [place for place, point in zip(places, points, strict=True) if point.front]
-    axes.plot(*np.reshape(others, (-1, 2)).T, ".", alpha=0.5, label="trials")
-    axes.step(*np.reshape(best, (-1, 2)).T, "o-", where="post", label="front")
-    for place, point in zip(places, points, strict=True):
-        if point.front:
-            axes.annotate(str(point.trial), place, textcoords="offset points", xytext=(4, -12))
+    others = [point for point in points if not point.front]
+    best = [point for point in points if point.front]
+    axes.plot([p.cost for p in others], [p.value for p in others], ".", alpha=0.5, label="trials")
+    axes.step([p.cost for p in best], [p.value for p in best], "o-", where="post", label="front")
+    for point in best:
+        place = (point.cost, point.value)
+        axes.annotate(str(point.trial), place, textcoords="offset points", xytext=(4, -12))
     axes.set_xscale("log")
     axes.set_xlabel(f"{cost}, {UNITS[cost]}" if UNITS[cost] != "parameters" else "parameters")
     sign = ", as a negative number" if metric in LESS_IS_BETTER else ""
