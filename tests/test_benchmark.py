@@ -248,6 +248,7 @@ def own(tmp_path, monkeypatch):
     return write
 
 
+@pytest.mark.slow
 def test_posterior_mean_is_asked_at_the_last_budget_too(path, tmp_path):
     table = TableFormat("arch", "valid", ("test",), "none")
     benchmark = Benchmark(

@@ -148,6 +148,7 @@ def test_budget_that_is_spent_already_is_said_to_be(root, capsys):
     assert shown(capsys, root) == before
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(available_cores() < 2, reason="one core has no second thread")
 def test_inline_children_have_the_threads_that_were_asked_for(tmp_path):
     rows = [f"{k % 7},{'ab'[k % 2]},{'yn'[k % 2]}" for k in range(60)]
@@ -225,6 +226,7 @@ def test_any_trial_is_exported_and_the_whole_front(root, tmp_path, capsys):
     assert "small has no trial 77 that ended well" in err
 
 
+@pytest.mark.slow
 def test_retrain_and_a_larger_budget_go_on_from_an_ended_run(tmp_path, capsys):
     words = ("--root", tmp_path, "--json")
     small = [*SMALL[:-2], "--seed", "5", "--controller", "random"]

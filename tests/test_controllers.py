@@ -122,7 +122,12 @@ def test_controller_keeps_the_contract(options, space):
 
 @pytest.mark.parametrize(
     ("surrogate", "space"),
-    [("gp", ImageSpace((28, 28, 1), 10)), ("gp", TABLE), ("forest", TABLE), ("none", TABLE)],
+    [
+        ("gp", ImageSpace((28, 28, 1), 10)),
+        ("gp", TABLE),
+        pytest.param("forest", TABLE, marks=pytest.mark.slow),
+        ("none", TABLE),
+    ],
     ids=["gp, variable length", "gp", "forest", "none"],
 )
 def test_ppo_keeps_the_contract_while_it_is_screened(surrogate, space):

@@ -182,6 +182,7 @@ def test_two_that_ask_at_once_get_different_jobs(tmp_path):
     assert len(names) == len(set(names)) == 60
 
 
+@pytest.mark.slow
 def test_search_of_a_table_learns_from_what_is_told(tmp_path):
     given = config({"name": str(table(tmp_path))}, budget={"trials": 30})
     found, told = searched(tmp_path, given)

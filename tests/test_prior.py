@@ -117,6 +117,7 @@ def test_cost_says_that_larger_networks_are_better():
     assert scored == by_cost(space, seed=1)
 
 
+@pytest.mark.slow
 def test_search_begins_where_an_earlier_one_ended(tmp_path):
     cold = search(tmp_path, name="cold").run()
     found = search(tmp_path, warm("cold"), name="warm").run()

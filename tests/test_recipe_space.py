@@ -166,12 +166,37 @@ def test_suggestions_are_the_reference_child_with_recipes_that_often_help():
     assert all(each.layers == reference.layers for each in found)
     changes = [set(each.recipe) - set(reference.recipe) for each in found]
     assert [each - {("augment_strength", 0.1)} for each in changes] == [
+        {("learning_rate", 0.01)},
+        {("learning_rate", 0.001)},
         {("augment", "flip")},
         {("augment", "flip,shift")},
         {("augment", "flip,shift"), ("dropout", 0.3)},
         {("dropout", 0.3)},
         {("label_smoothing", 0.1)},
     ]
+
+
+@pytest.mark.parametrize(
+    ("own", "choices", "expected"),
+    [
+        (0.1, None, [0.03]),  # nothing higher is offered
+        (0.003, None, [0.01, 0.001]),
+        (0.002, (0.001, 0.004, 0.02), [0.004, 0.001]),
+        (0.002, (0.002,), []),
+    ],
+)
+def test_higher_and_lower_learning_rates_are_those_offered_near_a_factor_of_three(
+    own, choices, expected
+):
+    given = {} if choices is None else {"recipe.learning_rate": choices}
+    space = RecipeSpace(
+        ImageSpace((16, 16, 1), 4),
+        ["learning_rate"],
+        recipe=RecipeConfig(learning_rate=own),
+        choices=given,
+    )
+    found = [dict(space.architecture(tokens).recipe) for tokens in space.suggestions()]
+    assert [each["learning_rate"] for each in found] == expected
 
 
 def test_suggestions_are_of_what_is_searched_and_of_what_fits():

@@ -507,6 +507,7 @@ def test_only_so_many_searches_may_wait(still, monkeypatch):
     assert still.post("/v1/searches", json=config()).status_code == 201
 
 
+@pytest.mark.slow
 def test_external_searches_beyond_their_number_are_queued(tmp_path):
     table_of(tmp_path)
     app = make_app(Settings(root=tmp_path / "runs", data=tmp_path, external_at_once=1))
@@ -732,6 +733,7 @@ def test_ended_search_is_resumed_with_a_larger_budget_alone(client, ended):
         assert "larger budget" in told["detail"]
 
 
+@pytest.mark.slow
 def test_resumed_search_is_not_done_until_it_has_searched_on(client):
     client.post("/v1/searches", json=config(name="longer", budget={"trials": 2}))
     for trials in (2, 4):

@@ -119,6 +119,7 @@ def test_search_survives_kills_of_server_runner_and_both_and_ends_as_one_left_al
     assert rewards(server.root, "killed") == rewards(server.root, "left")
 
 
+@pytest.mark.slow
 def test_server_that_died_with_the_machine_resumes_its_searches(server):
     with rlnas.Client(server.address) as client:
         search = client.create({**TABLE, "name": "again", "budget": {"trials": 6}})
@@ -141,6 +142,7 @@ def test_second_server_of_a_root_is_refused(server):
     assert (found.returncode, "cannot listen" in found.stderr) == (2, True)
 
 
+@pytest.mark.slow
 def test_trainer_of_the_examples_and_a_worker_train_one_search(server, root):
     space = {"input_shape": [8, 8, 1], "classes": 10, "max_layers": 3}
     config = {
@@ -216,6 +218,7 @@ def test_worker_of_other_data_leaves_the_trials_to_others(server):
             assert search.show()["failed"] == 0
 
 
+@pytest.mark.slow
 def test_control_belongs_to_its_search(server):
     config = {
         "name": "both",

@@ -135,9 +135,9 @@ def test_child_that_cannot_be_built_is_a_failure():
 @pytest.mark.parametrize(
     ("steps", "expected"),
     [
-        ("prepare(None)", available_cores()),
+        pytest.param("prepare(None)", available_cores(), marks=pytest.mark.slow),
         ("prepare(3); compute(); prepare(None)", 3),
-        ("compute(); prepare(3)", available_cores()),
+        pytest.param("compute(); prepare(3)", available_cores(), marks=pytest.mark.slow),
     ],
 )
 def test_threads_are_those_that_are_really_used(steps, expected):
