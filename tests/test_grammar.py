@@ -386,7 +386,6 @@ def test_texts_begin_with_embed(space_file, capsys):
 # --- in a search ---
 
 
-@pytest.mark.slow
 def test_run_goes_on_with_its_copy_of_the_file(space_file, tmp_path):
     path = space_file("funnel")
     options = {"root": tmp_path / "runs", "config": {"engine": {"executor": "inline"}}}

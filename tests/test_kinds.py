@@ -36,6 +36,7 @@ from rlnas.cost import (
 )
 from rlnas.errors import ConfigError, DataError, SpaceError
 from rlnas.evaluation.training import TrainingEvaluator
+from rlnas.search.export import EXPORTED, copy_export
 from rlnas.search.source import model_source
 from rlnas.spaces import Architecture, AudioSpace, TabularSpace, TextSpace
 from rlnas.testing import check_space
@@ -444,6 +445,14 @@ def test_numbers_too_large_to_be_normalised_are_refused(tmp_path):
         load_data(path, DataConfig(), 0)
 
 
+def test_commonest_category_may_have_the_name_that_keras_gives_to_unknown_ones(tmp_path):
+    rows = [["[UNK]" if k % 4 else "red", k % 2] for k in range(40)]
+    data = load_data(write_rows(tmp_path / "x.csv", ["paint", "label"], rows), DataConfig(), 0)
+    assert data.inputs.columns[0].categories == ("red", "[UNK]")
+    assert data.x_train.shape[1:] == data.input_shape == (3,)
+    assert set(data.x_train.argmax(axis=1)) == {1, 2}  # neither is unknown
+
+
 def test_recordings_too_short_for_a_spectrogram_are_refused(tmp_path):
     for number in range(12):
         (tmp_path / "ab"[number % 2]).mkdir(exist_ok=True)
@@ -456,6 +465,15 @@ def test_texts_that_are_all_alike_are_refused(tmp_path):
     rows = [["the same", k % 2] for k in range(20)]
     with pytest.raises(DataError, match="the text is 'the same' in every example"):
         load_data(write_rows(tmp_path / "x.tsv", ["text", "label"], rows), DataConfig(), 0)
+
+
+def test_text_with_a_zero_byte_is_named(tmp_path):
+    for number in range(8):
+        (tmp_path / "ab"[number % 2]).mkdir(exist_ok=True)
+        (tmp_path / "ab"[number % 2] / f"{number}.txt").write_text(f"text {number}")
+    (tmp_path / "b" / "5.txt").write_text("good\0")
+    with pytest.raises(DataError, match=r"the text .*5\.txt holds a zero byte"):
+        load_data(tmp_path, DataConfig(), 0)
 
 
 def test_empty_text_and_bad_bytes_are_refused_with_their_line(tmp_path):
@@ -473,11 +491,12 @@ def test_empty_text_and_bad_bytes_are_refused_with_their_line(tmp_path):
     ("text", "config", "sentence"),
     [
         ('a,b,label\n1,2,x\n2,"y\n3,2,x\n', {}, "line 3: a quote that begins there is never"),
+        ("a,label\n1,x\nb\0,x\n", {}, r"x\.csv, line 3: there is a zero byte"),
         ("a;label\n1;x\n", {}, "line 1: expected columns separated by commas, .* by ';'; save"),
         ("a,label\n1,x\n", {"text_column": "txt"}, "unknown column 'txt': known are a, label"),
         ("a,label\n1,x\n", {"split_column": "part"}, "unknown column 'part': known are a, label"),
     ],
-    ids=["quote", "delimiter", "no such texts", "no such split"],
+    ids=["quote", "zero byte", "delimiter", "no such texts", "no such split"],
 )
 def test_file_of_another_make_is_refused_with_its_line(text, config, sentence, tmp_path):
     (tmp_path / "x.csv").write_text(text)
@@ -662,6 +681,11 @@ def test_exported_models_take_raw_examples_without_rlnas(searched, tmp_path):
     expected = np.asarray(found.model(given_to(raw), training=False))
     for name in answers.files:
         assert np.abs(answers[name] - expected).max() < 1e-6
+
+
+def test_export_is_copied_of_every_kind(searched, tmp_path):
+    _, _, found = searched
+    assert copy_export(found.folder / "best", tmp_path / "copy") == list(EXPORTED)
 
 
 def test_script_trains_on_the_same_data(searched, monkeypatch, capsys):

@@ -183,6 +183,7 @@ def test_suggestions_are_the_reference_child_with_recipes_that_often_help():
         (0.003, None, [0.01, 0.001]),
         (0.002, (0.001, 0.004, 0.02), [0.004, 0.001]),
         (0.002, (0.002,), []),
+        (5e-324, None, []),  # all are farther than a factor of three
     ],
 )
 def test_higher_and_lower_learning_rates_are_those_offered_near_a_factor_of_three(

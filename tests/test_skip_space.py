@@ -295,7 +295,6 @@ def test_density_needs_skip_connections():
         rlnas.Search(config={"controller": {"name": "random", "skip_density": 0.4}})
 
 
-@pytest.mark.slow
 def test_whole_search_exports_a_network_with_connections(tmp_path):
     config = {
         "space": {"name": "image-skip", "max_layers": 6},

@@ -311,9 +311,8 @@ def _noise(model: keras.Model) -> Any:
     def noise(given: keras.KerasTensor) -> Any:
         shape = (_EXAMPLES, *given.shape[1:])
         if given.dtype == "string":
-            words = rng.integers(0, 1000, shape).astype(str).astype(object)
-            return given_to(words)
-        return rng.random(shape, dtype=np.float32) / scale
+            return given_to(rng.integers(0, 1000, shape).astype(str).astype(object))
+        return given_to(rng.random(shape, dtype=np.float32) / scale)
 
     return keras.tree.map_structure(noise, model.input)
 

@@ -199,8 +199,8 @@ class RecipeSpace:
 
     def _nearest(self, name: str, factor: float, choices: Sequence[float]) -> float | None:
         """Return the choice whose ratio to a factor times the config's own is nearest to 1."""
-        aim = factor * _value(self._recipe, name)
-        return min(choices, key=lambda choice: abs(log(choice / aim)), default=None)
+        aim = log(factor) + log(_value(self._recipe, name))
+        return min(choices, key=lambda choice: abs(log(choice) - aim), default=None)
 
     def _written(self, changes: Mapping[str, Any]) -> list[int]:
         """Return the recipe of the config, with some decisions changed, as tokens."""

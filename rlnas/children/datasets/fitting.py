@@ -30,6 +30,9 @@ first number (chosen)."""
 _MOST_CATEGORIES = 255
 """Categories of a column with a number of their own, the commonest (chosen)."""
 
+_UNKNOWN = "[UNK]"
+"""What Keras's `StringLookup` calls all others by default."""
+
 _ROUNDS, _ROUNDING = 20, 1e-9
 """Rounds in which the size of a piece settles, and what shares of examples are rounded by."""
 
@@ -113,7 +116,10 @@ def _column(name: str, values: Array, pieces: int) -> Column:
     if values.dtype.kind == "O":
         found = Counter(values[:, 0].tolist())
         commonest = sorted(found, key=lambda category: (-found[category], category))
-        return Column(name, tuple(commonest[:_MOST_CATEGORIES]))
+        named = commonest[:_MOST_CATEGORIES]
+        if named[0] == _UNKNOWN:  # which Keras would take for its own, but only there
+            named.append(named.pop(0))
+        return Column(name, tuple(named))
     known = values[np.isfinite(values)].astype(np.float64)
     if not known.size:
         return Column(name)

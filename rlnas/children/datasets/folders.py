@@ -96,6 +96,8 @@ def _text(file: Path) -> str:
         ) from error
     if not text.strip():
         raise DataError(f"the text {file} is empty; remove it")
+    if "\0" in text:
+        raise DataError(f"the text {file} holds a zero byte, which models cannot keep; take it out")
     return text
 
 

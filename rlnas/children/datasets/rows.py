@@ -142,6 +142,11 @@ def _read(path: Path) -> Rows:
             else:
                 reader = csv.reader(file, strict=True)  # else an open quote takes all that follows
             for row in reader:  # a cell in quotes may have several lines
+                if any("\0" in cell for cell in row):
+                    raise DataError(
+                        f"{path}, line {line}: there is a zero byte, which models cannot keep; "
+                        "take it out"
+                    )
                 if row:
                     cells.append(row)
                     lines.append(line)
