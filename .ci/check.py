@@ -10,7 +10,7 @@ CHECKS = (
     ("ruff", "check", "."),
     ("ruff", "format", "--check", "."),
     ("mypy",),
-    ("pytest", "--numprocesses=2", "--dist=loadfile"),
+    ("pytest", "--numprocesses=3", "--dist=loadfile"),
 )
 
 

@@ -92,7 +92,6 @@ def text(browser, selector):
     return one(browser, selector).text
 
 
-@pytest.mark.slow
 def test_search_from_the_form_to_the_export(server, browser):
     address, _ = server
     browser.get(f"{address}/new")

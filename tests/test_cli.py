@@ -172,6 +172,7 @@ def test_sample_draws_legal_architectures_and_changes_nothing(root, capsys):
     assert "log-probability" in run(capsys, "sample", "small", "--root", root)[1]
 
 
+@pytest.mark.slow
 def test_sample_of_evolution_tells_its_next_proposals(tmp_path, capsys):
     words = ["--root", tmp_path, "--name", "evolved", "--controller", "evolution"]
     assert run(capsys, "search", *words, *SMALL, "--population", "2", "--tournament", "2")[0] == 0

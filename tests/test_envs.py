@@ -340,7 +340,13 @@ FOREIGN = {
 }
 
 
-@pytest.mark.parametrize("code", FOREIGN.values(), ids=FOREIGN)
+@pytest.mark.parametrize(
+    "code",
+    [
+        pytest.param(code, id=way, marks=[] if way in ("class", "command") else pytest.mark.slow)
+        for way, code in FOREIGN.items()
+    ],
+)
 def test_foreign_envs_package_gives_one_sentence(code, tmp_path, root):
     (tmp_path / "envs").mkdir()
     (tmp_path / "envs" / "__init__.py").write_text("class Maze: ...\n", "utf-8")

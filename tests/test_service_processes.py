@@ -93,6 +93,7 @@ def rewards(root, name):
     return [(trial.tokens, trial.reward) for trial in read_result(RunFolder(root, name)).trials]
 
 
+@pytest.mark.slow
 def test_search_survives_kills_of_server_runner_and_both_and_ends_as_one_left_alone(server):
     with rlnas.Client(server.address) as client:
         left = client.create({**TABLE, "name": "left", "budget": {"trials": 20}, "seed": 3})
