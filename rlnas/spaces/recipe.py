@@ -77,9 +77,9 @@ SUGGESTED: tuple[dict[str, Any], ...] = (
 """Changes of the recipe that often help, by decision (chosen: what practitioners try first, most
 of all the learning rate, by a factor of 3: Bengio 2012, Practical recommendations for
 gradient-based training; flips, and flips with shifts, were seen to help on CIFAR-10, and a higher
-rate on TREC with few texts). Most parts of a recipe change little, so that
-few trials hardly find by chance those that do not; a portfolio of likely ones is tried before (as
-Feurer et al. 2022 begin a search)."""
+rate on TREC with few texts). Most parts of a recipe change little, so that few trials hardly find
+by chance those that do not; a portfolio of likely ones is tried before (as Feurer et al. 2022 begin
+a search)."""
 
 
 class RecipeSpace:
@@ -198,7 +198,7 @@ class RecipeSpace:
         return (*reference[: self._end(reference)], *self._written(meant))
 
     def _nearest(self, name: str, factor: float, choices: Sequence[float]) -> float | None:
-        """Return the choice whose ratio to a factor times the config's own is nearest to 1."""
+        """Return the choice whose ratio to so many times the config's own is nearest to 1."""
         aim = log(factor) + log(_value(self._recipe, name))
         return min(choices, key=lambda choice: abs(log(choice) - aim), default=None)
 
