@@ -53,7 +53,10 @@ def write_images(folder, sizes, name="{}.png"):
         ((changed(X, 1e300, float), Y), "NaN or infinite values, first in example 0"),
         ((X[:0], Y[:0]), "x_train is empty, its shape is (0, 4, 4)"),
         ((X, Y, X[:0], Y[:0]), "x_test is empty"),
-        ((X.reshape(20, 16), Y), "the column x0 is 0 in every row; leave it out"),
+        (
+            (X.reshape(20, 16), Y),
+            "the column x0 is 0 in every row of the training part; leave it out",
+        ),
         ((X.reshape(20, 2, 2, 2, 2), Y), "got (20, 2, 2, 2, 2); reshape it"),
         ((X.astype(object), Y), "x_train must be one array of numbers, got an array of object"),
         ((IMAGES_OF_TWO_SIZES, Y), "x_train cannot be made one array"),

@@ -17,6 +17,7 @@ from rlnas.cost import (
     SeparableConv,
     describe,
 )
+from rlnas.cost.keras_layers import keras_layer
 from rlnas.search.diagram import draw_png, draw_svg
 from rlnas.spaces import Architecture, ImageSpace
 
@@ -66,6 +67,23 @@ def test_title_is_escaped_and_stripped_of_what_xml_forbids():
 
 def test_long_title_is_cut():
     assert len(texts(draw_svg(architecture(()), "x" * 500))[0]) < 60
+
+
+def test_text_of_a_long_layer_leaves_room_for_its_parameters():
+    options = {"filters": 64, "kernel_size": 3, "padding": "same", "activation": "relu"}
+    layer = keras_layer("SeparableConv2D", {**options, "strides": 2})
+    words = texts(draw_svg(architecture([layer])))
+    (told,) = (word for word in words if word.startswith("SeparableConv2D("))
+    behind = words[words.index(told) + 2]
+    assert told.endswith("...")
+    assert behind == f"{9 + 1 * 64 + 64:,} parameters"
+    assert len(told) + len(behind) <= 56
+
+
+def test_head_for_a_number_has_no_softmax():
+    head = texts(draw_svg(Architecture((), (Dense(8, "relu"),), (5,), 1)))
+    assert "dense 1" in head
+    assert "dense 10 softmax" in texts(draw_svg(Architecture((), (), (5,), 10)))
 
 
 def test_pictures_are_the_same_bytes_each_time():

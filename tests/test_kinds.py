@@ -408,13 +408,16 @@ def broken(tmp_path, change):
     [
         ("no label", r"x\.csv: unknown column 'label'.*--label-column"),
         ("infinite", r"x\.csv, line 9: size is inf; expected a finite number"),
-        ("all missing", r"x\.csv: the column size is empty in every row; leave it out"),
+        (
+            "all missing",
+            r"x\.csv: the column size is empty in every row of the training part; leave",
+        ),
         ("an open quote", r"x\.csv, line 9: a quote that begins there is never closed"),
         ("a word among numbers to predict", r"x\.csv, line 5: label is 'n/a'; expected a finite"),
         ("one class in the test part", r"all 3 examples of the test part are of the class y"),
         ("too large", r"x\.csv, line 9: size is -2e\+19; expected a number up to 1e\+18"),
         ("no number in the test part", r"test\.csv, line 2: size is 'small'; expected a number"),
-        ("constant", r"x\.csv: the column size is 5 in every row; leave it out"),
+        ("constant", r"x\.csv: the column size is 5 in every row of the training part; leave"),
         ("empty label", r"x\.csv, line 6: label is empty"),
         ("short row", r"x\.csv, line 11: expected 3 cells as in the header, got 2"),
         ("twice", r"the header has the column 'size' twice"),
@@ -427,6 +430,20 @@ def test_wrong_table_is_refused_with_its_line(change, sentence, tmp_path):
     path, config = broken(tmp_path, change)
     with pytest.raises(DataError, match=sentence):
         load_data(path, DataConfig(**config), 0)
+
+
+def test_column_of_categories_that_are_nearly_all_numbers_is_told_with_its_line(tmp_path):
+    def notes(odd):
+        table = [[odd.get(k, k), "ab"[k % 2], "yn"[k % 2]] for k in range(40)]
+        path = write_rows(tmp_path / "x.csv", ["size", "kind", "label"], table)
+        return load_data(path, DataConfig(), 0).notes
+
+    (told,) = notes({3: "NA", 7: "NA", 9: ""})
+    assert "x.csv, line 5: size is 'NA'" in told
+    assert "2 of 40" in told
+    assert notes({}) == ()
+    assert notes({9: ""}) == ()  # a number that is missing
+    assert notes({k: "NA" for k in range(8)}) == ()  # a fifth are words: categories
 
 
 def test_numbers_too_large_to_be_normalised_are_refused(tmp_path):

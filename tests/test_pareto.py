@@ -150,6 +150,8 @@ def test_model_beyond_the_target_is_told(tmp_path, capsys, target, told):
         ({"metric": "f1"}, r"f1 is of two classes, got data with 10; take f1_macro"),
         ({"cost": "params"}, "got --cost params without --cost-target"),
         ({"target": 3}, "got --cost-target 3 without --cost"),
+        ({"form": "soft"}, "got --cost-form soft without --cost"),
+        ({"weight": 0.5}, "got --cost-weight 0.5 without --cost"),
         ({"metric": "log_loss", "cost": "params", "target": 3}, "take --cost-form absolute"),
         ({"metric": "log_loss", "exponent": 3}, "has no power, got --reward-exponent 3"),
         ({"metric": "f11"}, "unknown metric 'f11': did you mean f1"),

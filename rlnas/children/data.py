@@ -54,6 +54,7 @@ class Data:
         inputs: Makes prepared examples of raw ones, in the exported model too; None for images.
         raw: Of such data, some raw examples of the validation part, the first of it.
         target: What is predicted where that is a number; None for classes.
+        notes: What the user should know of how it was read, a sentence each.
     """
 
     name: str
@@ -69,6 +70,7 @@ class Data:
     inputs: "Inputs | None" = None
     raw: Any = None
     target: Target | None = None
+    notes: tuple[str, ...] = ()
 
     @property
     def kind(self) -> str:

@@ -7,7 +7,7 @@ from pydantic import model_validator
 from rlnas.config.fields import Count, Number, Record, known, option, refusal
 from rlnas.config.names import COST_FORMS, COSTS, LESS_IS_BETTER, METRICS
 
-_WEIGHT = 0.07
+_FORM, _WEIGHT = "hard", 0.07
 
 
 class ObjectiveConfig(Record):
@@ -41,7 +41,7 @@ class ObjectiveConfig(Record):
         gt=0,
     )
     form: Annotated[str, known("form of the reward", COST_FORMS)] = option(
-        "hard",
+        _FORM,
         "How a cost counts. hard: within the target not at all, above it the metric times "
         "target/cost; soft: the metric times (target/cost)^weight (both Tan et al. 2019, MnasNet); "
         "absolute: the metric less weight times |cost/target - 1| (Bender et al. 2020, TuNAS). "
@@ -65,6 +65,16 @@ class ObjectiveConfig(Record):
                 else f"got --cost {self.cost} without --cost-target; add how much a child may spend"
             )
             raise refusal(f"a cost and its target go together, {given}")
+        if self.cost is None and (self.form != _FORM or self.weight != _WEIGHT):
+            given = (
+                f"--cost-form {self.form}"
+                if self.form != _FORM
+                else f"--cost-weight {self.weight:g}"
+            )
+            raise refusal(
+                f"got {given} without --cost; add what it is about: {', '.join(COSTS)}, and "
+                "--cost-target"
+            )
         return self
 
     @model_validator(mode="after")

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 _WIDTH, _BOX, _GAP, _MARGIN = 480, 46, 16, 20
 _TITLE = 30  # height of the title and of the line of totals
-_LONGEST = 56  # characters of the title that fit
+_LONGEST = 56  # characters of a line that fit
 _INK, _FAINT, _PAPER, _LINE = "#1b1f24", "#4a5360", "#ffffff", "#8a94a3"
 _NIGHT_INK, _NIGHT_PAPER = "#e6e9ee", "#15181d"
 
@@ -136,10 +136,12 @@ def _rows(architecture: Architecture) -> list[_Row]:
     for layer, (shape, cost) in zip(architecture.layers, costs, strict=True):
         name = _NAMES.get(layer.kind, layer.kind)
         colour = _COLOURS.get(layer.kind, _OTHER)
-        rows.append(_Row(name, describe(layer), _shape(shape), _params(cost.params), colour))
+        params = _params(cost.params)
+        detail = _fitting(describe(layer), _LONGEST - len(params))
+        rows.append(_Row(name, detail, _shape(shape), params, colour))
     classes = architecture.classes
     pooling = "global average pooling, " if len(shape) > 1 else ""
-    detail = f"{pooling}dense {classes} softmax"
+    detail = f"{pooling}dense {classes}{' softmax' if classes > 1 else ''}"
     params = _params(head_cost(shape, classes).params)
     return [*rows, _Row("Head", detail, _shape((classes,)), params, _ENDS)]
 
@@ -170,8 +172,11 @@ def _top(number: int) -> int:
 
 def _printable(text: str) -> str:
     """Return what XML allows and what fits on one line."""
-    plain = "".join(character for character in text if character.isprintable())
-    return plain if len(plain) <= _LONGEST else f"{plain[: _LONGEST - 3]}..."
+    return _fitting("".join(character for character in text if character.isprintable()))
+
+
+def _fitting(text: str, most: int = _LONGEST) -> str:
+    return text if len(text) <= most else f"{text[: most - 3]}..."
 
 
 def _svg_row(row: _Row, top: int, *, last: bool) -> str:

@@ -274,6 +274,8 @@ class Search:
         self._progress.note(f"run {folder.name} in {folder.path}")
         if self._setup.data.inputs is not None:
             self._progress.note(self._setup.data.inputs.words)
+        for each in self._setup.data.notes:
+            self._progress.note(each)
         executor = self._setup.executor(self._setup.brief_evaluator())
         stack.callback(executor.close)
         self._name_workers()

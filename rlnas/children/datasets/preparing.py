@@ -113,6 +113,7 @@ def _prepare_others(raw: Raw, config: DataConfig, seed: int) -> Data:
             inputs=inputs,
             raw=chosen(x_val, slice(0, _SHOWN)),
             target=target,
+            notes=raw.notes,
         )
     )
 
@@ -150,7 +151,9 @@ def _check_columns(x: Mapping[str, Array]) -> None:
         if (column == column[0]).all() or not (column == column).any():  # all missing
             value = column[0, 0] if column.dtype.kind == "O" else f"{column[0, 0]:g}"
             told = "empty" if value in ("", "nan") else value
-            raise DataError(f"the column {name} is {told} in every row; leave it out")
+            raise DataError(
+                f"the column {name} is {told} in every row of the training part; leave it out"
+            )
 
 
 def _check_labels(labels: Array, names: Sequence[str], part: str) -> None:

@@ -21,6 +21,7 @@ class Raw:
         x_val: Examples of the validation part; None to split one off.
         y_val: Their labels.
         rate: Samples a second of recordings.
+        notes: What the user should know of how it was read, a sentence each.
     """
 
     name: str
@@ -34,6 +35,7 @@ class Raw:
     x_val: Any = None
     y_val: Any = None
     rate: int | None = None
+    notes: tuple[str, ...] = ()
 
 
 def reason(error: Exception) -> str:

@@ -21,7 +21,8 @@ _TRAIN = ("train", "training")
 """What may stand in the column that says which part a row belongs to."""
 
 _NEARLY = 0.9
-"""Share of labels that are numbers from which on all should be (chosen)."""
+"""Share of labels, or of the cells of a column, that are numbers from which on all should be
+(chosen)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,14 +109,23 @@ def _columns(rows: Rows, tests: Rows | None, config: DataConfig) -> Raw:
     if not names:
         raise DataError(f"{rows.path} has no column beside {', '.join(rows.header)}")
     x: dict[str, dict[str, Array]] = {name: {} for name in parts}
+    notes = []
     for name in names:
         numbers = _are_numbers(parts["train"].column(name))
         for part, each in parts.items():
             x[part][name] = _numbers(each, name) if numbers else _categories(each, name)
-    return _raw("tabular", rows.path, x, labels)
+        if not numbers:
+            notes += _nearly_numbers(parts["train"], name)
+    return _raw("tabular", rows.path, x, labels, tuple(notes))
 
 
-def _raw(kind: str, path: Path, x: dict[str, Any], labels: dict[str, Array]) -> Raw:
+def _raw(
+    kind: str,
+    path: Path,
+    x: dict[str, Any],
+    labels: dict[str, Array],
+    notes: tuple[str, ...] = (),
+) -> Raw:
     return Raw(
         str(path),
         x["train"],
@@ -125,6 +135,7 @@ def _raw(kind: str, path: Path, x: dict[str, Any], labels: dict[str, Array]) -> 
         kind=kind,
         x_val=x.get("val"),
         y_val=labels.get("val"),
+        notes=notes,
     )
 
 
@@ -302,6 +313,20 @@ def _are_numbers(cells: Sequence[str]) -> bool:
                 return False
             found = True
     return found
+
+
+def _nearly_numbers(rows: Rows, name: str) -> list[str]:
+    """Return a sentence on a column of categories that may have been meant as one of numbers."""
+    cells = rows.column(name)
+    filled = [row for row, cell in enumerate(cells) if cell.strip()]
+    words = [row for row in filled if _number(cells[row]) is None]
+    if not words or len(filled) - len(words) < _NEARLY * len(filled):
+        return []
+    return [
+        f"{rows.place(words[0])}: {name} is {cells[words[0]].strip()!r}, so each number of that "
+        f"column counts as a category; correct or empty such cells, {len(words)} of {len(cells)}, "
+        "for a column of numbers"
+    ]
 
 
 @np.errstate(over="ignore")  # what is too large for float32 is refused
