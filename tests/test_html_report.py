@@ -4,7 +4,9 @@ import re
 from contextlib import closing
 from html.parser import HTMLParser
 
+import numpy as np
 import pytest
+import yaml
 
 import rlnas
 from rlnas.cli import main
@@ -86,6 +88,33 @@ def test_page_has_all_parts(page, run):
     tags = [tag for tag, _ in page.tags]
     assert tags.count("svg") == 5
     assert tags.count("img") == 5  # progress, effects, and the fronts of three costs
+
+
+def test_run_that_was_given_more_trials_tells_its_budgets_in_order(tmp_path):
+    told = (
+        r"rlnas search --config config.yaml( --name again --trials 2 rlnas resume again (.*?))? con"
+    )
+    search = rlnas.Search(root=tmp_path, config=CONFIG, trials=2, name="few")
+    search.run()
+    folder = RunFolder(tmp_path, "few")
+    assert re.search(told, Page(report_html(folder)).text)[1] is None
+    rlnas.Search(root=tmp_path, config=CONFIG, trials=3).resume("few")
+    rlnas.Search(root=tmp_path, config=CONFIG, trials=3).resume("few")  # the same once more
+    assert re.search(told, Page(report_html(folder)).text)[2] == "--trials 3"
+
+
+def test_run_with_objects_of_python_is_made_again_with_them(tmp_path):
+    x = np.random.default_rng(0).integers(0, 256, (80, 8, 8, 1)).astype("uint8")
+    y = np.arange(80) % 2
+    config = {"recipe": {"epochs": 1}, "engine": {"executor": "inline"}, "final": {"epochs": 1}}
+    first = rlnas.Search((x, y), root=tmp_path, config=config, trials=2, name="own").run()
+    page = Page(report_html(RunFolder(tmp_path, "own")))
+    assert "which have to be given again: data" in page.text
+    (line,) = (each for each in page.words if each.startswith("rlnas.Search("))
+    (text,) = (each for each in page.words if "\nrecipe:" in each)
+    again = rlnas.Search((x, y), root=tmp_path, config=yaml.safe_load(text), name="again").run()
+    assert "yaml.safe_load" in line
+    assert [each.reward for each in again.trials] == [each.reward for each in first.trials]
 
 
 def test_markup_in_names_is_text(tmp_path):

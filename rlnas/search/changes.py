@@ -1,6 +1,7 @@
 """What changes in a run that is taken up again: a new budget, or a new retraining."""
 
 from collections.abc import Callable
+from typing import Any
 
 from rlnas.config import SearchConfig
 from rlnas.errors import RunError
@@ -28,7 +29,10 @@ def go_on(
     Raises:
         StorageError: The disk refused.
     """
-    values = {"config": config.model_dump(mode="json")}
+    values: dict[str, Any] = {"config": config.model_dump(mode="json")}
+    if is_other_budget(journal, config):
+        meta = journal.meta()
+        values["budgets"] = [*meta.get("budgets", []), meta["config"]["budget"]]
     if goes_on(journal, config):
         journal.drop_contenders((LONG, REFIT), {**values, "status": SEARCHING})
     elif journal.meta()["status"] != DONE:

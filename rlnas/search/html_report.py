@@ -10,7 +10,7 @@ from typing import Any, BinaryIO
 import yaml
 
 from rlnas._version import __version__
-from rlnas.config import RecipeConfig
+from rlnas.config import BudgetConfig, RecipeConfig
 from rlnas.errors import RlnasError, RunError, SpaceError, StorageError
 from rlnas.objectives import R2
 from rlnas.search.comparison import plot_runs, with_control
@@ -234,6 +234,21 @@ def _explained(found: Explanation) -> dict[str, Any]:
     }
 
 
+def _budgets(meta: Mapping[str, Any]) -> list[str]:
+    """Return as flags what budgets the search had one after the other; none where it had one."""
+    earlier = meta.get("budgets", [])  # runs of earlier versions do not have it
+    budgets = [*earlier, meta["config"]["budget"]] if earlier else []
+    return [_flags(BudgetConfig(**each)) for each in budgets]
+
+
+def _flags(budget: BudgetConfig) -> str:
+    most = budget.most_trials
+    words = [] if most is None else [f"--trials {most}"]
+    if budget.time_limit is not None:
+        words.append(f"--time-limit {budget.time_limit:g}s")
+    return " ".join(words)
+
+
 def _settings(found: SearchResult, meta: Mapping[str, Any], space: Space | None) -> dict[str, Any]:
     recipe = RecipeConfig(**meta["config"]["recipe"])
     best = next((t for t in found.trials if found.best and t.id == found.best.trial), None)
@@ -251,6 +266,8 @@ def _settings(found: SearchResult, meta: Mapping[str, Any], space: Space | None)
             ("fingerprint of the space", meta["space_fingerprint"]),
         ],
         "exact": meta["config"]["engine"]["deterministic"],
+        "own": ", ".join(meta["own"]),
+        "budgets": _budgets(meta),
         "versions": [
             ("seed", str(found.seed)),
             ("threads of a child", str(meta["threads"])),
