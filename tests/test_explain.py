@@ -96,6 +96,14 @@ def test_decision_that_is_made_often_counts_by_its_share():
     assert effects["conv.kernel", "3"].effect == pytest.approx(-0.5, abs=0.05)
 
 
+def test_noise_is_not_explained_and_effects_are():
+    rng = np.random.default_rng(0)
+    for seed in range(3):
+        _, trials, rewards = planted(seed, interaction=0.0)
+        assert explain(SPACE, trials, rewards).explained > 0.9
+        assert explain(SPACE, trials[:30], rng.normal(size=30)).explained < 0.2
+
+
 def test_more_columns_than_trials_make_no_certainty():
     space, far = ImageSpace((8, 8, 1), 10), []
     for seed in range(8):

@@ -127,7 +127,7 @@ def print_explanation(found: Explanation, title: str) -> None:
     console.print(table)
     console.print(
         f"from {found.trials} trials; these effects explain {100 * found.explained:.0f} % of the "
-        "variance of the rewards"
+        "variance of the rewards, each trial left out in turn"
     )
     for each in found.interactions:
         (first, second), (ours, theirs) = each.decisions, each.choices

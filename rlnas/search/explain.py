@@ -90,7 +90,9 @@ class Explanation:
 
     Attributes:
         trials: How many rewards it is from.
-        explained: Share of the variance of the rewards that the model explains.
+        explained: Share of the variance of the rewards that the model explains of trials that it
+            was not fitted to: each is left out in turn (PRESS, Allen 1974); 0 where it is no better
+            than the mean.
         effects: Of all choices that were tried, decision by decision.
         interactions: Those whose interval excludes 0, the largest first.
     """
@@ -323,8 +325,21 @@ def _fit(columns: Floats, y: Floats) -> _Fit:
     model.fit(columns, (y - y.mean()) / scale)
     free = max(len(y) - 1 - float(np.sum(1 - model.lambda_ * np.diag(model.sigma_))), 1.0)
     width = float(stats.t.ppf((1 + _CONFIDENCE) / 2, free))
-    explained = float(model.score(columns, (y - y.mean()) / scale))
+    explained = _explained(model, columns, (y - y.mean()) / scale)
     return _Fit(scale * model.coef_, scale**2 * model.sigma_, width, explained)
+
+
+def _explained(model: Any, columns: Floats, y: Floats) -> float:
+    """Return the share of the variance that is explained with each trial left out in turn.
+
+    A linear model with a given prior need not be fitted anew for that: its residual grows by
+    ``1 / (1 - h)``, where h is how much the trial's own reward moves its prediction.
+    """
+    centred = columns - columns.mean(axis=0)
+    own = 1 / len(y) + model.alpha_ * np.einsum("ij,jk,ik->i", centred, model.sigma_, centred)
+    wrong = (y - model.predict(columns)) / np.maximum(1 - own, 1e-9)
+    by_mean = (y - y.mean()) / (1 - 1 / len(y))
+    return max(0.0, 1 - float(wrong @ wrong) / float(by_mean @ by_mean))
 
 
 def _policy(
