@@ -1,17 +1,21 @@
 """How many models are retrained, and which of them is kept."""
 
+from contextlib import closing
 from dataclasses import replace
 
 import numpy as np
 import pytest
 
+import rlnas
 from rlnas.children.data import Data
-from rlnas.config import make_config
+from rlnas.children.datasets import load_data
+from rlnas.config import DataConfig, make_config
 from rlnas.objectives import Metrics, Objective
 from rlnas.search.contenders import _steadiest
+from rlnas.search.folder import RunFolder
 from rlnas.search.journal import DONE, LONG, Contender
 from rlnas.search.setup import Setup
-from rlnas.spaces import ImageSpace
+from rlnas.spaces import ImageSpace, RecipeSpace
 
 
 def contender(rank, accuracy, loss=None):
@@ -46,6 +50,42 @@ def contender(rank, accuracy, loss=None):
 )
 def test_kept_is_the_least_loss_within_one_standard_error(ranked, examples, kept):
     assert _steadiest(ranked, examples).rank == kept
+
+
+def test_losses_are_compared_only_among_those_with_the_smoothing_of_the_best():
+    ranked = [contender(1, 0.95, 0.3), contender(2, 0.96, 0.5), contender(3, 0.955, 0.4)]
+    smoothing = {"trial-1": 0.0, "trial-2": 0.1, "trial-3": 0.1}
+    assert _steadiest(ranked, 100, smoothing=smoothing).rank == 3
+    assert _steadiest(ranked, 100).rank == 1
+
+
+def test_a_searched_smoothing_is_known_when_the_best_is_chosen(tmp_path):
+    few = load_data(None, DataConfig(), 0).sampled(200, 0)
+    inner = ImageSpace(few.input_shape, few.classes, max_layers=4)
+    search = rlnas.Search(
+        few,
+        space=RecipeSpace(inner, ["label_smoothing"], recipe=make_config({}).recipe),
+        config={
+            "name": "run",
+            "recipe": {"epochs": 1},
+            "engine": {"executor": "inline"},
+            "budget": {"trials": 4},
+            "final": {"top_k": 4, "epochs": 1, "refit": False},
+        },
+        root=tmp_path,
+    )
+    search.run()
+    with closing(RunFolder(tmp_path, "run").open()) as journal:
+        entries = [entry for entry in journal.contenders(LONG) if entry.rank]
+        smoothed = next(entry for entry in entries if "label_smoothing" in entry.key)
+        plain = next(entry for entry in entries if "label_smoothing" not in entry.key)
+        figures = {smoothed.name: (0.950, 0.5), plain.name: (0.949, 0.1)}
+        for entry in entries:
+            accuracy, loss = figures.get(entry.name, (0.1, 3.0))
+            metrics = replace(entry.metrics, val_accuracy=(accuracy,), val_loss=(loss,))
+            journal.store(replace(entry, metrics=metrics, test_accuracy=None))
+        journal.set_meta({"status": "retraining"})
+    assert search.resume("run").best.trial == smoothed.trial
 
 
 @pytest.mark.parametrize(("examples", "kept"), [(100, 1), (10_000, 2)])

@@ -1,7 +1,7 @@
 """Models trained beside the trials: reference, the user's baseline, and the retrained top K."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -266,13 +266,24 @@ class Contenders:
             if self._setup.config.evaluation.folds:  # each example is validated on once
                 examples += len(data.x_train)
             shares = None if data.target is not None else examples
-            return _steadiest(ranked, shares, objective)
+            return _steadiest(ranked, shares, objective, self._smoothing(ranked))
         measured = [(entry, entry.metrics) for entry in ranked if entry.metrics]
         cost = objective.cost
         if cost is not None and cost.form != "soft":
             within = [(entry, metrics) for entry, metrics in measured if cost.met_by(metrics)]
             measured = within or measured
         return max(measured, key=lambda pair: (objective.reward(pair[1]), -pair[0].rank))[0]
+
+    def _smoothing(self, ranked: list[Contender]) -> dict[str, float]:
+        """Return the label smoothing that each of these models was trained with, by its name."""
+        numbers, recipe = {entry.trial for entry in ranked}, self._setup.long_recipe
+        trials = (trial for trial in self._journal.trials() if trial.id in numbers)
+        entries = (self._of_trial(trial, 0) for trial in trials)
+        return {
+            entry.name: entry.architecture.trained_by(recipe).label_smoothing
+            for entry in entries
+            if entry.architecture is not None
+        }
 
 
 def is_refitted(contender: Contender, journal: Journal, objective: Objective) -> bool:
@@ -307,18 +318,24 @@ def check_retrained(outcome: Outcome, weights: Path) -> None:
 
 
 def _steadiest(
-    ranked: list[Contender], examples: int | None, objective: Objective = _ACCURATE
+    ranked: list[Contender],
+    examples: int | None,
+    objective: Objective = _ACCURATE,
+    smoothing: Mapping[str, float] | None = None,
 ) -> Contender:
     """Return, of the models as good as the best, the one with the least loss.
 
     Accuracies, or other shares, that differ by less than the standard error of the best one do not
-    tell models apart (the one-standard-error rule, Breiman et al. 1984); the loss still may.
-    A user's own figure that is no share has no such error.
+    tell models apart (the one-standard-error rule, Breiman et al. 1984); the loss still may, of
+    models with the label smoothing of the best one: smoothing alone changes how sure a model is of
+    its answers (Müller et al. 2019), and so its loss. A user's own figure that is no share has no
+    such error.
 
     Args:
         ranked: Models with metrics, best reward first.
         examples: Number of validation examples; None where the figure is no share of them.
         objective: Whose figure counts.
+        smoothing: Label smoothing of each, by name; None where it is the same.
     """
 
     def value(entry: Contender) -> float:
@@ -326,10 +343,15 @@ def _steadiest(
             return entry.val_accuracy or 0.0
         return objective.value(entry.metrics)
 
-    highest = max(value(entry) for entry in ranked)
+    best, smoothed = max(ranked, key=value), smoothing or {}
+    highest = value(best)
     share = examples is not None and 0 <= highest <= 1
     error = math.sqrt(highest * (1 - highest) / examples) if examples and share else 0.0
-    alike = [entry for entry in ranked if value(entry) >= highest - error]
+    alike = [
+        entry
+        for entry in ranked
+        if value(entry) >= highest - error and smoothed.get(entry.name) == smoothed.get(best.name)
+    ]
     return min(alike, key=lambda entry: (_loss(entry), -value(entry), entry.rank))
 
 
