@@ -11,7 +11,7 @@ from rlnas.children.data import Data
 from rlnas.children.datasets import load_data
 from rlnas.config import DataConfig, make_config
 from rlnas.objectives import Metrics, Objective
-from rlnas.search.contenders import _steadiest
+from rlnas.search.contenders import steadiest
 from rlnas.search.folder import RunFolder
 from rlnas.search.journal import DONE, LONG, Contender
 from rlnas.search.setup import Setup
@@ -49,14 +49,14 @@ def contender(rank, accuracy, loss=None):
     ],
 )
 def test_kept_is_the_least_loss_within_one_standard_error(ranked, examples, kept):
-    assert _steadiest(ranked, examples).rank == kept
+    assert steadiest(ranked, examples).rank == kept
 
 
 def test_losses_are_compared_only_among_those_with_the_smoothing_of_the_best():
     ranked = [contender(1, 0.95, 0.3), contender(2, 0.96, 0.5), contender(3, 0.955, 0.4)]
     smoothing = {"trial-1": 0.0, "trial-2": 0.1, "trial-3": 0.1}
-    assert _steadiest(ranked, 100, smoothing=smoothing).rank == 3
-    assert _steadiest(ranked, 100).rank == 1
+    assert steadiest(ranked, 100, smoothing=smoothing).rank == 3
+    assert steadiest(ranked, 100).rank == 1
 
 
 def test_a_searched_smoothing_is_known_when_the_best_is_chosen(tmp_path):
@@ -94,7 +94,7 @@ def test_other_shares_than_accuracy_have_an_error_too(examples, kept):
         replace(each, metrics=replace(each.metrics, extra={"f1": f1}))
         for each, f1 in ((contender(1, 0.5, 0.3), 0.80), (contender(2, 0.9, 0.4), 0.82))
     ]
-    assert _steadiest(ranked, examples, Objective(metric="f1")).rank == kept
+    assert steadiest(ranked, examples, Objective(metric="f1")).rank == kept
 
 
 @pytest.mark.parametrize(

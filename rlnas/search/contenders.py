@@ -115,15 +115,22 @@ class Contenders:
                 self._journal.store(self._tested(entry))
         return next(entry for entry in self._journal.contenders(LONG) if entry.name == best.name)
 
-    def model(self, contender: Contender) -> keras.Model:
-        """Return a model of the long training with its weights; those of all data if there are.
+    def model(self, contender: Contender, phase: str | None = None) -> keras.Model:
+        """Return a model of the long training with its weights.
+
+        Args:
+            contender: Which one, as the long training left it.
+            phase: Whose weights: `LONG`, or `REFIT`, those of all data; None for these if there
+                are.
 
         Raises:
             RunError: Its weights are gone and it cannot be trained again.
             StorageError: Its weights cannot be read.
         """
         entry = next(entry for entry in self._entries() if entry.name == contender.name)
-        phase = REFIT if is_refitted(contender, self._journal, self._setup.objective) else LONG
+        if phase is None:
+            refitted = is_refitted(contender, self._journal, self._setup.objective)
+            phase = REFIT if refitted else LONG
         evaluator = self._evaluator(phase)
         path = self._weights_folder(entry, phase) / WEIGHTS
         if not path.is_file():  # removed by hand; the same seed gives the same model again
@@ -256,7 +263,7 @@ class Contenders:
     def _chosen(self, ranked: list[Contender]) -> Contender:
         """Return the model to keep of those that were trained longer.
 
-        Where a share alone counts, as accuracy or F1, see `_steadiest`; else it is the one with the
+        Where a share alone counts, as accuracy or F1, see `steadiest`; else it is the one with the
         best reward, of those within the target of the cost if there are any.
         """
         objective = self._setup.objective
@@ -266,7 +273,7 @@ class Contenders:
             if self._setup.config.evaluation.folds:  # each example is validated on once
                 examples += len(data.x_train)
             shares = None if data.target is not None else examples
-            return _steadiest(ranked, shares, objective, self._smoothing(ranked))
+            return steadiest(ranked, shares, objective, self.smoothing(ranked))
         measured = [(entry, entry.metrics) for entry in ranked if entry.metrics]
         cost = objective.cost
         if cost is not None and cost.form != "soft":
@@ -274,7 +281,7 @@ class Contenders:
             measured = within or measured
         return max(measured, key=lambda pair: (objective.reward(pair[1]), -pair[0].rank))[0]
 
-    def _smoothing(self, ranked: list[Contender]) -> dict[str, float]:
+    def smoothing(self, ranked: list[Contender]) -> dict[str, float]:
         """Return the label smoothing that each of these models was trained with, by its name."""
         numbers, recipe = {entry.trial for entry in ranked}, self._setup.long_recipe
         trials = (trial for trial in self._journal.trials() if trial.id in numbers)
@@ -317,7 +324,7 @@ def check_retrained(outcome: Outcome, weights: Path) -> None:
         )
 
 
-def _steadiest(
+def steadiest(
     ranked: list[Contender],
     examples: int | None,
     objective: Objective = _ACCURATE,
