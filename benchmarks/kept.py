@@ -87,6 +87,8 @@ def main() -> None:
     parser.add_argument("runs", nargs="+", type=Path, help="Folders of runs that have ended.")
     parser.add_argument("--json", action="store_true", help="Print one JSON object at the end.")
     given = parser.parse_args()
+    if missing := [path for path in given.runs if not (path / "journal.sqlite").is_file()]:
+        parser.error(f"expected folders of runs, got {missing[0]}, which has no journal.sqlite")
     print_rows(HEAD, rows([path.resolve() for path in given.runs]), given.json)
 
 
