@@ -444,6 +444,18 @@ def test_column_of_categories_that_are_nearly_all_numbers_is_told_with_its_line(
     assert notes({}) == ()
     assert notes({9: ""}) == ()  # a number that is missing
     assert notes({k: "NA" for k in range(8)}) == ()  # a fifth are words: categories
+    (told,) = notes({3: "z" * 5_000})
+    assert "is 'zzz" in told
+    assert len(told) < 300 + len(str(tmp_path))
+
+
+def test_many_columns_that_are_nearly_numbers_are_counted(tmp_path):
+    header = [f"c{column}" for column in range(9)]
+    table = [[*("NA" if k == column else k for column in range(9)), "yn"[k % 2]] for k in range(40)]
+    path = write_rows(tmp_path / "x.csv", [*header, "label"], table)
+    notes = load_data(path, DataConfig(), 0).notes
+    assert [": c4 is 'NA'" in told for told in notes] == [False, False, False, False, True, False]
+    assert notes[-1].endswith("x.csv: 4 more columns have such cells")
 
 
 def test_numbers_too_large_to_be_normalised_are_refused(tmp_path):

@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from reprlib import repr as shortened
 from typing import Any
 
 import numpy as np
@@ -23,6 +24,9 @@ _TRAIN = ("train", "training")
 _NEARLY = 0.9
 """Share of labels, or of the cells of a column, that are numbers from which on all should be
 (chosen)."""
+
+_MOST_NOTES = 5
+"""Columns of which a sentence each is told at most (chosen)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,6 +120,8 @@ def _columns(rows: Rows, tests: Rows | None, config: DataConfig) -> Raw:
             x[part][name] = _numbers(each, name) if numbers else _categories(each, name)
         if not numbers:
             notes += _nearly_numbers(parts["train"], name)
+    if (more := len(notes) - _MOST_NOTES) > 0:
+        notes[_MOST_NOTES:] = [f"{rows.path}: {more} more columns have such cells"]
     return _raw("tabular", rows.path, x, labels, tuple(notes))
 
 
@@ -322,10 +328,11 @@ def _nearly_numbers(rows: Rows, name: str) -> list[str]:
     words = [row for row in filled if _number(cells[row]) is None]
     if not words or len(filled) - len(words) < _NEARLY * len(filled):
         return []
+    first = shortened(cells[words[0]].strip())
     return [
-        f"{rows.place(words[0])}: {name} is {cells[words[0]].strip()!r}, so each number of that "
-        f"column counts as a category; correct or empty such cells, {len(words)} of {len(cells)}, "
-        "for a column of numbers"
+        f"{rows.place(words[0])}: {name} is {first}, so each number of that column counts as a "
+        f"category; correct or empty such cells, {len(words)} of {len(cells)}, for a column of "
+        "numbers"
     ]
 
 
@@ -338,8 +345,8 @@ def _numbers(rows: Rows, name: str) -> Array:
                 value = float(cell)
             except ValueError:
                 raise DataError(
-                    f"{rows.place(row)}: {name} is {cell!r}; expected a number, as in the training "
-                    "part"
+                    f"{rows.place(row)}: {name} is {shortened(cell)}; expected a number, as in the "
+                    "training part"
                 ) from None
             numbers[row] = value
             if math.isinf(numbers[row, 0]):
