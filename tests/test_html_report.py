@@ -10,6 +10,7 @@ import yaml
 
 import rlnas
 from rlnas.cli import main
+from rlnas.config import make_config
 from rlnas.search.folder import RunFolder
 from rlnas.search.html_report import report_html
 
@@ -103,6 +104,19 @@ def test_run_that_was_given_more_trials_tells_its_budgets_in_order(tmp_path):
     assert re.search(told, Page(report_html(folder)).text)[2] == "--trials 3"
 
 
+def test_run_that_was_stopped_and_given_fewer_trials_tells_where(tmp_path):
+    rlnas.Search(root=tmp_path, config=CONFIG, trials=2, name="few").run()
+    folder = RunFolder(tmp_path, "few")
+    with closing(folder.open()) as journal:  # of 300, stopped
+        config = make_config({**journal.meta()["config"], "budget": {"trials": 300}})
+        journal.set_meta({"status": "searching", "config": config.model_dump(mode="json")})
+    rlnas.Search(root=tmp_path, config=CONFIG, trials=2).resume("few")
+    text = Page(report_html(folder)).text
+    assert (
+        "--name again --trials 300 # stopped behind trial 2 rlnas resume again --trials 2" in text
+    )
+
+
 def test_run_with_objects_of_python_is_made_again_with_them(tmp_path):
     x = np.random.default_rng(0).integers(0, 256, (80, 8, 8, 1)).astype("uint8")
     y = np.arange(80) % 2
@@ -115,6 +129,9 @@ def test_run_with_objects_of_python_is_made_again_with_them(tmp_path):
     again = rlnas.Search((x, y), root=tmp_path, config=yaml.safe_load(text), name="again").run()
     assert "yaml.safe_load" in line
     assert [each.reward for each in again.trials] == [each.reward for each in first.trials]
+    rlnas.Search((x, y), root=tmp_path, config=config, trials=3).resume("own")
+    text = Page(report_html(RunFolder(tmp_path, "own"))).text
+    assert 'name="again", trials=2).run() rlnas.Search(..., config=config, trials=3)' in text
 
 
 def test_markup_in_names_is_text(tmp_path):

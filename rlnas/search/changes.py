@@ -32,7 +32,8 @@ def go_on(
     values: dict[str, Any] = {"config": config.model_dump(mode="json")}
     if is_other_budget(journal, config):
         meta = journal.meta()
-        values["budgets"] = [*meta.get("budgets", []), meta["config"]["budget"]]
+        spent = {**meta["config"]["budget"], "ended": _ended(journal)}
+        values["budgets"] = [*meta.get("budgets", []), spent]
     if goes_on(journal, config):
         journal.drop_contenders((LONG, REFIT), {**values, "status": SEARCHING})
     elif journal.meta()["status"] != DONE:
@@ -75,9 +76,12 @@ def is_other_budget(journal: Journal, config: SearchConfig) -> bool:
 
 def goes_on(journal: Journal, config: SearchConfig) -> bool:
     """Tell whether a new budget lets a run search on."""
-    ended = sum(trial.state != RUNNING for trial in journal.trials())
-    state = journal.state()
+    ended, state = _ended(journal), journal.state()
     seconds = state["counters"]["seconds"] if state else 0.0
     most, limit = config.budget.most_trials, config.budget.time_limit
     room = (most is None or ended < most) and (limit is None or seconds < limit)
     return room and is_other_budget(journal, config)
+
+
+def _ended(journal: Journal) -> int:
+    return sum(trial.state != RUNNING for trial in journal.trials())

@@ -234,19 +234,28 @@ def _explained(found: Explanation) -> dict[str, Any]:
     }
 
 
-def _budgets(meta: Mapping[str, Any]) -> list[str]:
-    """Return as flags what budgets the search had one after the other; none where it had one."""
+def _budgets(meta: Mapping[str, Any]) -> list[dict[str, str]]:
+    """Return what budgets the search had one after the other; none where it had one.
+
+    Each as flags, as settings of `rlnas.Search`, and where the search was stopped before it had
+    all trials of it, behind how many.
+    """
     earlier = meta.get("budgets", [])  # runs of earlier versions do not have it
-    budgets = [*earlier, meta["config"]["budget"]] if earlier else []
-    return [_flags(BudgetConfig(**each)) for each in budgets]
+    return [_budget(each) for each in [*earlier, meta["config"]["budget"]]] if earlier else []
 
 
-def _flags(budget: BudgetConfig) -> str:
-    most = budget.most_trials
-    words = [] if most is None else [f"--trials {most}"]
+def _budget(record: Mapping[str, Any]) -> dict[str, str]:
+    ended = record.get("ended")
+    budget = BudgetConfig(**{name: record[name] for name in BudgetConfig.model_fields})
+    flags, settings = [], []
+    if budget.most_trials is not None:
+        flags.append(f"--trials {budget.most_trials}")
+        settings.append(f"trials={budget.most_trials}")
     if budget.time_limit is not None:
-        words.append(f"--time-limit {budget.time_limit:g}s")
-    return " ".join(words)
+        flags.append(f"--time-limit {budget.time_limit:g}s")
+        settings.append(f"time_limit={budget.time_limit:g}")
+    stopped = "" if ended in (None, budget.most_trials) else f"  # stopped behind trial {ended}"
+    return {"flags": " ".join(flags), "settings": ", ".join(settings), "stopped": stopped}
 
 
 def _settings(found: SearchResult, meta: Mapping[str, Any], space: Space | None) -> dict[str, Any]:
